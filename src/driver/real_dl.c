@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "driver/real_dl.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* A search through the loaded objects, in load order. */
+struct search {
+	const char *name; /* a symbol; NULL looks for libcuda itself */
+	bool is_behind_us;
+	void *found;
+	struct elf_image image;
+};
+
+static bool contains(const struct dl_phdr_info *info, const void *address)
+{
+	uintptr_t at = (uintptr_t)address;
+
+	for (size_t i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *phdr = &info->dlpi_phdr[i];
+		uintptr_t start = info->dlpi_addr + phdr->p_vaddr;
+		if (phdr->p_type == PT_LOAD && at >= start && at - start < phdr->p_memsz)
+			return true;
+	}
+	return false;
+}
+
+static int find_behind_us(struct dl_phdr_info *info, size_t size, void *data)
+{
+	struct search *search = data;
+
+	(void)size;
+	if (!search->is_behind_us) {
+		search->is_behind_us = contains(info, (const void *)find_behind_us);
+		return 0;
+	}
+	if (elf_image_from_phdr(info, &search->image))
+		search->found = elf_image_find(&search->image, search->name);
+	return search->found != NULL;
+}
+
+static void *next_definition(const char *name)
+{
+	struct search search = {.name = name};
+
+	dl_iterate_phdr(find_behind_us, &search);
+	return search.found;
+}
+
+static void *no_dlsym(void *handle, const char *name)
+{
+	(void)handle;
+	(void)name;
+	return NULL;
+}
+
+static void *no_dlvsym(void *handle, const char *name, const char *version)
+{
+	(void)handle;
+	(void)name;
+	(void)version;
+	return NULL;
+}
+
+void real_dl_resolve(void)
+{
+	void *found_dlsym = next_definition("dlsym");
+	void *found_dlvsym = next_definition("dlvsym");
+
+	__atomic_store_n((void **)&real_dlsym, found_dlsym != NULL ? found_dlsym : (void *)no_dlsym,
+		__ATOMIC_RELAXED);
+	__atomic_store_n((void **)&real_dlvsym,
+		found_dlvsym != NULL ? found_dlvsym : (void *)no_dlvsym, __ATOMIC_RELAXED);
+}
+
+int real_dladdr(const void *address, Dl_info *ret_info)
+{
+	int (*function)(const void *, Dl_info *);
+
+	*(void **)&function = next_definition("dladdr");
+	return function != NULL ? function(address, ret_info) : 0;
+}
+
+void *real_dlopen(const char *path, int flags)
+{
+	void *(*function)(const char *, int);
+
+	*(void **)&function = next_definition("dlopen");
+	return function != NULL ? function(path, flags) : NULL;
+}
+
+static int is_ours(struct dl_phdr_info *info, size_t size, void *data)
+{
+	struct search *search = data;
+
+	(void)size;
+	if (!contains(info, (const void *)is_ours))
+		return 0;
+	search->is_behind_us = contains(info, search->found);
+	return 1;
+}
+
+bool real_dl_is_ours(const void *address)
+{
+	struct search search = {.found = (void *)(uintptr_t)address};
+
+	dl_iterate_phdr(is_ours, &search);
+	return search.is_behind_us;
+}
+
+bool real_dl_names_libcuda(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash != NULL ? slash + 1 : path;
+
+	return strncmp(name, "libcuda.so", 10) == 0 && (name[10] == '\0' || name[10] == '.');
+}
+
+static int find_libcuda(struct dl_phdr_info *info, size_t size, void *data)
+{
+	struct search *search = data;
+
+	(void)size;
+	if (info->dlpi_name == NULL || !real_dl_names_libcuda(info->dlpi_name) ||
+		!elf_image_from_phdr(info, &search->image))
+		return 0;
+	search->found = elf_image_find(&search->image, "cuInit");
+	return search->found != NULL;
+}
+
+bool real_dl_find_libcuda(struct elf_image *ret_image)
+{
+	struct search search = {0};
+
+	if (dl_iterate_phdr(find_libcuda, &search) == 0)
+		return false;
+	*ret_image = search.image;
+	return true;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "entry/entry.h"
+#include "base/log.h"
+#include "driver/real_dl.h"
+#include "governor/governor.h"
+#include "ledger/ledger.h"
+#include "slice/slice.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Called from the assembly beside this file. */
+void *entry_start_linked(unsigned row);
+bool entry_is_hooked(const char *name);
+void *entry_dlsym(void *handle, const char *name);
+void *entry_dlvsym(void *handle, const char *name, const char *version);
+
+/* Driver addresses that lead to a hook. Two for a row where cuGetProcAddress gives another address
+ * than the symbol has; open addressing, at most half full. */
+#define INDEX_SIZE 256u
+_Static_assert(2 * HOOK_COUNT <= INDEX_SIZE / 2, "the address index is too small");
+
+static struct {
+	void *address;
+	void *hook;
+} address_index[INDEX_SIZE];
+
+/* 0 not yet; STARTED; else pid << 32 | tid of the thread that is at it. */
+#define STARTED UINT64_MAX
+static _Atomic uint64_t start_state;
+static unsigned features;
+static struct config config = {.log = LOG_WARN};
+
+bool entry_is_started(void)
+{
+	/* acquire: pairs with the release at the end of start() */
+	return atomic_load_explicit(&start_state, memory_order_acquire) == STARTED;
+}
+
+unsigned entry_features(void)
+{
+	return entry_is_started() ? features : 0;
+}
+
+const struct config *entry_config(void)
+{
+	return &config;
+}
+
+static uint32_t index_of(const void *address)
+{
+	return (uint32_t)(((uintptr_t)address * 0x9e3779b97f4a7c15ull) >> 40) % INDEX_SIZE;
+}
+
+static void index_add(void *address, void *hook)
+{
+	uint32_t i = index_of(address);
+
+	while (address_index[i].address != NULL && address_index[i].address != address)
+		i = (i + 1) % INDEX_SIZE;
+	/* Two rows may share one driver function; the first keeps it, and is as good. */
+	if (address_index[i].address == NULL) {
+		address_index[i].address = address;
+		address_index[i].hook = hook;
+	}
+}
+
+static void *index_find(void *address)
+{
+	for (uint32_t i = index_of(address); address_index[i].address != NULL;
+		i = (i + 1) % INDEX_SIZE) {
+		if (address_index[i].address == address)
+			return address_index[i].hook;
+	}
+	return address;
+}
+
+/* `cuMemAlloc_v2` is asked of cuGetProcAddress as `cuMemAlloc`, `cuGraphLaunch_ptsz` as
+ * `cuGraphLaunch` with the flag for per-thread streams. */
+static cuuint64_t split_symbol(const char *symbol, char name[64])
+{
+	cuuint64_t flags = CU_GET_PROC_ADDRESS_LEGACY_STREAM;
+
+	strncpy(name, symbol, 63);
+	name[63] = '\0';
+	char *suffix = strstr(name, "_pt");
+	if (suffix != NULL) {
+		flags = CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
+		*suffix = '\0';
+	}
+	suffix = strstr(name, "_v");
+	if (suffix != NULL)
+		*suffix = '\0';
+	return flags;
+}
+
+/* Should a driver give another address by cuGetProcAddress than by its symbol, that one leads to
+ * the same hook. */
+static void index_proc_address(const struct hook_row *row)
+{
+	CUdriverProcAddressQueryResult status;
+	void *address = NULL;
+	char name[64];
+
+	cuuint64_t flags = split_symbol(row->symbol, name);
+	if (driver.cuGetProcAddress_v2(name, &address, (int)row->since, flags, &status) ==
+			CUDA_SUCCESS &&
+		address != NULL)
+		index_add(address, row->hook);
+}
+
+/* dlclose() of the last handle must not take the driver away from under our table. */
+static void pin(const void *address)
+{
+	Dl_info info;
+
+	if (real_dladdr(address, &info) != 0 && info.dli_fname != NULL)
+		(void)real_dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+static unsigned wanted_features(void)
+{
+	unsigned wanted = slice_pending_features();
+
+	if (config_limits_memory(&config))
+		wanted |= FEATURE_MEMORY;
+	if (config_limits_compute(&config))
+		wanted |= FEATURE_COMPUTE;
+	if (wanted != 0 || config.problem_count > 0)
+		wanted |= FEATURE_ANY;
+	return wanted;
+}
+
+static void route_row(unsigned i)
+{
+	void *function = driver_function((enum hook_index)i);
+	bool is_routed = (hook_rows[i].features & features) != 0;
+
+	if (is_routed && function != NULL) {
+		index_add(function, hook_rows[i].hook);
+		index_proc_address(&hook_rows[i]);
+	}
+	/* Absent functions keep the slot of the table, which answers NOT_SUPPORTED. */
+	void *target = is_routed && function != NULL ? hook_rows[i].hook : function;
+	if (target == NULL)
+		target = driver_absent();
+	__atomic_store_n(&entry_slots[i], target, __ATOMIC_RELEASE);
+}
+
+static void start(const struct elf_image *libcuda)
+{
+	extern char **environ;
+
+	config_read(environ, &config);
+	log_set_level(config.log);
+	if (!ledger_init() || !governor_init() || !slice_init())
+		config_add_problem(&config, "no memory to keep limits in");
+	driver_fill(libcuda);
+	pin((void *)driver.cuInit);
+	features = wanted_features();
+	for (unsigned i = 0; i < HOOK_COUNT; i++)
+		route_row(i);
+}
+
+/* Makes the start once. False to the thread that is inside it already (a foreign interposer of
+ * dlopen may come back to us) and in a process whose parent forked inside it: those go without.
+ * No lock: a forked child would wait for a thread that it does not have. */
+static bool start_once(const struct elf_image *libcuda)
+{
+	uint64_t me = (uint64_t)getpid() << 32 | (uint32_t)syscall(SYS_gettid);
+	uint64_t seen = 0;
+
+	while (!atomic_compare_exchange_strong_explicit(
+		&start_state, &seen, me, memory_order_acquire, memory_order_acquire)) {
+		if (seen == STARTED)
+			return true;
+		if (seen == me)
+			return false;
+		if (seen >> 32 == me >> 32) {
+			sched_yield();
+			seen = 0;
+		}
+		/* else: left by the parent of this fork; the next round takes it over */
+	}
+	start(libcuda);
+	atomic_store_explicit(&start_state, STARTED, memory_order_release);
+	return true;
+}
+
+static bool find_image_of(void *address, struct elf_image *ret_image)
+{
+	Dl_info info;
+
+	return real_dladdr(address, &info) != 0 && info.dli_fname != NULL &&
+	       real_dl_names_libcuda(info.dli_fname) &&
+	       elf_image_from_base(info.dli_fbase, ret_image) &&
+	       elf_image_find(ret_image, "cuInit") != NULL;
+}
+
+void *entry_route(void *address)
+{
+	struct elf_image libcuda;
+
+	if (address == NULL)
+		return NULL;
+	if (!entry_is_started() && (!find_image_of(address, &libcuda) || !start_once(&libcuda)))
+		return address;
+	return index_find(address);
+}
+
+static CUresult no_device(void)
+{
+	return CUDA_ERROR_NO_DEVICE;
+}
+
+void *entry_start_linked(unsigned row)
+{
+	struct elf_image libcuda;
+
+	/* A weak caller in a process without a driver: the next call asks anew. */
+	if (!entry_is_started() && !real_dl_find_libcuda(&libcuda))
+		return (void *)no_device;
+	if (!entry_is_started() && !start_once(&libcuda))
+		return elf_image_find(&libcuda, hook_rows[row].symbol);
+	return __atomic_load_n(&entry_slots[row], __ATOMIC_ACQUIRE);
+}
+
+bool entry_is_hooked(const char *name)
+{
+	for (unsigned i = 0; i < HOOK_COUNT; i++) {
+		if (strcmp(hook_rows[i].symbol, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The global scope finds our own export first. Without us it would have found the driver's, where
+ * a libcuda is loaded; where none is, our export must not make CUDA appear. */
+static void *without_us(void *address, const char *name)
+{
+	struct elf_image libcuda;
+
+	if (address == NULL || !entry_is_hooked(name) || !real_dl_is_ours(address))
+		return address;
+	if (real_dl_find_libcuda(&libcuda))
+		return elf_image_find(&libcuda, name);
+	return real_dlsym(RTLD_NEXT, name); /* finds nothing either, and lets dlerror() say so */
+}
+
+void *entry_dlsym(void *handle, const char *name)
+{
+	return entry_route(without_us(real_dlsym(handle, name), name));
+}
+
+void *entry_dlvsym(void *handle, const char *name, const char *version)
+{
+	return entry_route(without_us(real_dlvsym(handle, name, version), name));
+}

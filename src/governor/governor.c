@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "governor/governor.h"
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/units.h"
+#include "base/wipe.h"
+#include "governor/bucket.h"
+#include "governor/costs.h"
+#include "slice/slice.h"
+
+#include <stdatomic.h>
+
+#define MAX_DEVICES  CONFIG_MAX_DEVICES
+#define MAX_CONTEXTS 8   /* metered contexts of one device; more are billed as predicted */
+#define MAX_FLIGHTS  128 /* commands in flight on one device */
+
+/* What a tenant may do at once after a pause. */
+#define BURST_NS (20 * NS_PER_MS)
+/* Predicted time in flight, beyond one command: enough to keep the device busy, little enough to
+ * stop soon. */
+#define IN_FLIGHT_NS (2 * NS_PER_MS)
+/* Commands mostly end in order; a few that have not must not cost a query each at every launch. */
+#define MAX_RUNNING_SEEN 4
+/* While commands are in flight, how long to sleep before asking for them again. */
+#define LOOK_AGAIN_NS (100 * NS_PER_US)
+
+struct flight {
+	struct flight *next;
+	const void *key;
+	uint64_t predicted_ns;
+	struct meter *meter; /* NULL: not measured, billed as predicted when it is submitted */
+	struct meter_pair pair;
+	bool is_submitted;
+};
+
+/* Everything about one device. Wiped at fork: a child has nothing in flight. */
+struct device {
+	struct lock lock; /* held for bookkeeping only, never while waiting or launching */
+	bool is_started;
+	struct bucket bucket;
+	uint64_t in_flight_ns; /* predicted */
+	struct costs costs;
+	struct flight *oldest, **newest_next; /* in order of admission */
+	struct flight *spare;
+	struct flight flights[MAX_FLIGHTS];
+	struct meter meters[MAX_CONTEXTS];
+	_Atomic uint64_t billed_ns;
+};
+
+static struct device *devices;
+static _Atomic uint32_t shares_ppm[MAX_DEVICES]; /* pass to children */
+
+bool governor_init(void)
+{
+	for (unsigned i = 0; i < MAX_DEVICES; i++)
+		atomic_store_explicit(&shares_ppm[i], PPM_WHOLE, memory_order_relaxed);
+	devices = wipe_alloc(MAX_DEVICES * sizeof(*devices));
+	return devices != NULL;
+}
+
+uint32_t governor_share(unsigned device)
+{
+	return atomic_load_explicit(&shares_ppm[device], memory_order_relaxed);
+}
+
+void governor_tighten_share(unsigned device, uint32_t ppm)
+{
+	uint32_t seen = governor_share(device);
+
+	while (ppm < seen && !atomic_compare_exchange_weak(&shares_ppm[device], &seen, ppm))
+		;
+}
+
+uint64_t governor_billed_ns(unsigned device)
+{
+	return atomic_load_explicit(&devices[device].billed_ns, memory_order_relaxed);
+}
+
+static void start_device(struct device *dev, uint32_t share_ppm, uint64_t now_ns)
+{
+	bucket_init(&dev->bucket, share_ppm, BURST_NS, now_ns);
+	dev->newest_next = &dev->oldest;
+	for (unsigned i = 0; i < MAX_FLIGHTS; i++) {
+		dev->flights[i].next = dev->spare;
+		dev->spare = &dev->flights[i];
+	}
+	dev->is_started = true;
+}
+
+static void bill(struct device *dev, uint64_t used_ns)
+{
+	bucket_bill(&dev->bucket, used_ns);
+	atomic_fetch_add_explicit(&dev->billed_ns, used_ns, memory_order_relaxed);
+}
+
+/* Takes the flight that *link points to out of the list. */
+static void end_flight(struct device *dev, struct flight **link)
+{
+	struct flight *flight = *link;
+
+	*link = flight->next;
+	if (dev->newest_next == &flight->next)
+		dev->newest_next = link;
+	dev->in_flight_ns -= flight->predicted_ns;
+	flight->next = dev->spare;
+	dev->spare = flight;
+}
+
+/* A context whose events answer with errors is of no use to the program either; what it still had
+ * in flight is billed as predicted. */
+static void drop_meter(struct device *dev, struct meter *meter)
+{
+	for (struct flight **link = &dev->oldest; *link != NULL;) {
+		if ((*link)->meter != meter) {
+			link = &(*link)->next;
+			continue;
+		}
+		if (!(*link)->is_submitted) {
+			(*link)->meter = NULL;
+			link = &(*link)->next;
+			continue;
+		}
+		bill(dev, (*link)->predicted_ns);
+		end_flight(dev, link);
+	}
+	*meter = (struct meter){0};
+}
+
+/* Bills what has ended. */
+static void harvest(struct device *dev)
+{
+	unsigned running = 0;
+
+	for (struct flight **link = &dev->oldest; *link != NULL && running < MAX_RUNNING_SEEN;) {
+		struct flight *flight = *link;
+		uint64_t fresh_ns, length_ns;
+		if (!flight->is_submitted) {
+			link = &flight->next;
+			continue;
+		}
+		switch (meter_read(flight->meter, flight->pair, &fresh_ns, &length_ns)) {
+		case METER_RUNNING:
+			running++;
+			link = &flight->next;
+			break;
+		case METER_DONE:
+			bill(dev, fresh_ns);
+			costs_learn(&dev->costs, flight->key, length_ns);
+			end_flight(dev, link);
+			break;
+		case METER_BROKEN:
+			drop_meter(dev, flight->meter);
+			link = &dev->oldest;
+			break;
+		}
+	}
+}
+
+/* How long this command has to wait at least, 0 where it may go. */
+static uint64_t wait_ns(struct device *dev, uint64_t predicted_ns)
+{
+	uint64_t tokens_ns = bucket_wait_ns(&dev->bucket, dev->in_flight_ns);
+
+	if (dev->oldest == NULL)
+		return tokens_ns;
+	if (dev->spare == NULL || dev->in_flight_ns + predicted_ns > IN_FLIGHT_NS)
+		return LOOK_AGAIN_NS;
+	/* What is in flight may turn out cheaper than predicted. */
+	return tokens_ns < LOOK_AGAIN_NS ? tokens_ns : LOOK_AGAIN_NS;
+}
+
+static struct meter *find_meter(struct device *dev, CUcontext context)
+{
+	struct meter *unused = NULL;
+
+	for (unsigned i = 0; i < MAX_CONTEXTS; i++) {
+		if (dev->meters[i].context == context)
+			return &dev->meters[i];
+		if (dev->meters[i].context == NULL && unused == NULL)
+			unused = &dev->meters[i];
+	}
+	if (unused != NULL)
+		unused->context = context;
+	return unused;
+}
+
+static struct flight *begin_flight(struct device *dev, const void *key, uint64_t predicted_ns)
+{
+	struct flight *flight = dev->spare;
+
+	dev->spare = flight->next;
+	*flight = (struct flight){.key = key, .predicted_ns = predicted_ns};
+	*dev->newest_next = flight;
+	dev->newest_next = &flight->next;
+	dev->in_flight_ns += predicted_ns;
+	return flight;
+}
+
+/* Waits for its turn; returns with the lock held. */
+static uint64_t wait_for_turn(struct device *dev, uint32_t share_ppm, const void *key)
+{
+	for (;;) {
+		lock_take(&dev->lock);
+		uint64_t now_ns = clock_now_ns();
+		if (!dev->is_started)
+			start_device(dev, share_ppm, now_ns);
+		if (dev->bucket.share_ppm != share_ppm)
+			bucket_set_share(&dev->bucket, share_ppm, now_ns);
+		bucket_fill(&dev->bucket, now_ns);
+		harvest(dev);
+		uint64_t predicted_ns = costs_predict(&dev->costs, key);
+		uint64_t pause_ns = wait_ns(dev, predicted_ns);
+		if (pause_ns == 0)
+			return predicted_ns;
+		lock_drop(&dev->lock);
+		clock_sleep_ns(pause_ns);
+	}
+}
+
+/* The context in which a launch on `stream` runs, and that it is none of our business: a stream
+ * that captures (or the legacy stream while another captures) is not to be touched, and a launch
+ * without a context is the driver's to refuse. */
+static bool find_context(CUstream stream, CUcontext *ret_context)
+{
+	CUstreamCaptureStatus capturing;
+
+	if (driver.cuStreamIsCapturing(stream, &capturing) != CUDA_SUCCESS ||
+		capturing != CU_STREAM_CAPTURE_STATUS_NONE)
+		return false;
+	if (stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
+		return driver.cuCtxGetCurrent(ret_context) == CUDA_SUCCESS && *ret_context != NULL;
+	return driver.cuStreamGetCtx(stream, ret_context) == CUDA_SUCCESS;
+}
+
+void governor_admit(const struct command *command, struct ticket *ret_ticket)
+{
+	CUcontext context = NULL;
+	CUdevice device;
+
+	*ret_ticket = (struct ticket){.stream = command->stream};
+	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
+		return;
+	uint32_t share_ppm = governor_share((unsigned)device);
+	if (share_ppm >= PPM_WHOLE || !find_context(command->stream, &context))
+		return;
+
+	struct device *dev = &devices[device];
+	uint64_t predicted_ns = wait_for_turn(dev, share_ppm, command->key);
+	struct flight *flight = begin_flight(dev, command->key, predicted_ns);
+	flight->meter = find_meter(dev, context);
+	if (flight->meter != NULL && !meter_take_pair(flight->meter, &flight->pair))
+		flight->meter = NULL;
+	ret_ticket->is_measured = flight->meter != NULL;
+	ret_ticket->pair = flight->pair;
+	lock_drop(&dev->lock);
+
+	ret_ticket->is_governed = true;
+	ret_ticket->device = (unsigned)device;
+	ret_ticket->flight = (unsigned)(flight - dev->flights);
+	if (ret_ticket->is_measured)
+		ret_ticket->is_measured = meter_begin(ret_ticket->pair, command->stream);
+}
+
+/* The link that points to `flight`. */
+static struct flight **link_to(struct device *dev, const struct flight *flight)
+{
+	struct flight **link = &dev->oldest;
+
+	while (*link != flight)
+		link = &(*link)->next;
+	return link;
+}
+
+void governor_submitted(const struct ticket *ticket, CUresult result)
+{
+	if (!ticket->is_governed)
+		return;
+	struct device *dev = &devices[ticket->device];
+	struct flight *flight = &dev->flights[ticket->flight];
+	bool is_launched = result == CUDA_SUCCESS;
+	bool is_measured =
+		is_launched && ticket->is_measured && meter_end(ticket->pair, ticket->stream);
+
+	lock_take(&dev->lock);
+	if (is_measured && flight->meter != NULL) {
+		flight->is_submitted = true;
+	} else {
+		/* A failed launch costs nothing. One that cannot be measured costs what others did.
+		 */
+		if (is_launched)
+			bill(dev, flight->predicted_ns);
+		if (flight->meter != NULL)
+			meter_keep_pair(flight->meter, flight->pair);
+		end_flight(dev, link_to(dev, flight));
+	}
+	lock_drop(&dev->lock);
+}
+
+void governor_forget_context(CUcontext context)
+{
+	for (unsigned i = 0; i < MAX_DEVICES; i++) {
+		struct device *dev = &devices[i];
+		if (governor_share(i) >= PPM_WHOLE)
+			continue;
+		lock_take(&dev->lock);
+		for (unsigned m = 0; m < MAX_CONTEXTS; m++) {
+			if (dev->meters[m].context == context)
+				drop_meter(dev, &dev->meters[m]);
+		}
+		lock_drop(&dev->lock);
+	}
+}

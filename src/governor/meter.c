@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "governor/meter.h"
+#include "base/clock.h"
+
+/* A float of milliseconds still has steps of 0.5 us at this distance. */
+#define REBASE_AFTER_NS ((int64_t)(5 * NS_PER_S))
+
+/* While the thread captures in global mode, the driver counts calls like these among the unsafe
+ * ones and would spoil the program's capture. They touch no captured stream, so they may pass. */
+static CUstreamCaptureMode relax_capture(void)
+{
+	CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+
+	driver.cuThreadExchangeStreamCaptureMode(&mode);
+	return mode;
+}
+
+static void restore_capture(CUstreamCaptureMode mode)
+{
+	driver.cuThreadExchangeStreamCaptureMode(&mode);
+}
+
+/* Events are made in the context that is current. */
+static bool create_event(CUcontext context, CUevent *ret_event)
+{
+	CUcontext current = NULL;
+
+	if (driver.cuCtxGetCurrent(&current) == CUDA_SUCCESS && current == context)
+		return driver.cuEventCreate(ret_event, CU_EVENT_DEFAULT) == CUDA_SUCCESS;
+	if (driver.cuCtxPushCurrent_v2(context) != CUDA_SUCCESS)
+		return false;
+	bool is_made = driver.cuEventCreate(ret_event, CU_EVENT_DEFAULT) == CUDA_SUCCESS;
+	driver.cuCtxPopCurrent_v2(&current);
+	return is_made;
+}
+
+static bool create_pair(CUcontext context, struct meter_pair *ret_pair)
+{
+	struct meter_pair pair;
+
+	if (!create_event(context, &pair.begin))
+		return false;
+	if (!create_event(context, &pair.end)) {
+		driver.cuEventDestroy_v2(pair.begin);
+		return false;
+	}
+	*ret_pair = pair;
+	return true;
+}
+
+bool meter_take_pair(struct meter *meter, struct meter_pair *ret_pair)
+{
+	if (meter->spare_count > 0) {
+		*ret_pair = meter->spare[--meter->spare_count];
+		return true;
+	}
+	CUstreamCaptureMode mode = relax_capture();
+	bool is_made = create_pair(meter->context, ret_pair);
+	restore_capture(mode);
+	return is_made;
+}
+
+void meter_keep_pair(struct meter *meter, struct meter_pair pair)
+{
+	if (meter->spare_count < METER_SPARE_PAIRS) {
+		meter->spare[meter->spare_count++] = pair;
+		return;
+	}
+	driver.cuEventDestroy_v2(pair.begin);
+	driver.cuEventDestroy_v2(pair.end);
+}
+
+static bool record(CUevent event, CUstream stream)
+{
+	CUstreamCaptureMode mode = relax_capture();
+	CUresult res = driver.cuEventRecord(event, stream);
+
+	restore_capture(mode);
+	return res == CUDA_SUCCESS;
+}
+
+bool meter_begin(struct meter_pair pair, CUstream stream)
+{
+	return record(pair.begin, stream);
+}
+
+bool meter_end(struct meter_pair pair, CUstream stream)
+{
+	return record(pair.end, stream);
+}
+
+static bool time_of(const struct meter *meter, CUevent event, int64_t *ret_ns)
+{
+	float ms;
+
+	if (driver.cuEventElapsedTime(&ms, meter->base, event) != CUDA_SUCCESS)
+		return false;
+	*ret_ns = meter->origin_ns + (int64_t)((double)ms * 1e6);
+	return true;
+}
+
+/* The event becomes the base, and what was the base takes its place in the pair. */
+static void set_base(struct meter *meter, CUevent *event, int64_t at_ns)
+{
+	CUevent displaced = meter->base;
+
+	meter->base = *event;
+	meter->origin_ns = at_ns;
+	*event = displaced;
+}
+
+static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
+	uint64_t *ret_fresh_ns, uint64_t *ret_length_ns)
+{
+	int64_t begin_ns, end_ns;
+
+	CUresult res = driver.cuEventQuery(pair.end);
+	if (res != CUDA_SUCCESS)
+		return res == CUDA_ERROR_NOT_READY ? METER_RUNNING : METER_BROKEN;
+	if (meter->base == NULL) {
+		/* The first command's begin is the first base; the pair gets a new one. */
+		if (!create_event(meter->context, &meter->base))
+			return METER_BROKEN;
+		set_base(meter, &pair.begin, 0);
+		begin_ns = 0;
+	} else if (!time_of(meter, pair.begin, &begin_ns)) {
+		return METER_BROKEN;
+	}
+	if (!time_of(meter, pair.end, &end_ns))
+		return METER_BROKEN;
+	if (end_ns - meter->origin_ns > REBASE_AFTER_NS)
+		set_base(meter, &pair.end, end_ns);
+	*ret_fresh_ns = busy_add(&meter->busy, begin_ns, end_ns);
+	*ret_length_ns = end_ns > begin_ns ? (uint64_t)(end_ns - begin_ns) : 0;
+	meter_keep_pair(meter, pair);
+	return METER_DONE;
+}
+
+enum meter_state meter_read(struct meter *meter, struct meter_pair pair, uint64_t *ret_fresh_ns,
+	uint64_t *ret_length_ns)
+{
+	CUstreamCaptureMode mode = relax_capture();
+	enum meter_state state = read_pair(meter, pair, ret_fresh_ns, ret_length_ns);
+
+	restore_capture(mode);
+	return state;
+}

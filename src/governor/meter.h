@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Measures when commands ran on the GPU, by a pair of events around each. One meter a context, for
+ * events of two contexts cannot be compared. The caller serialises calls on one meter, but for
+ * meter_begin() and meter_end(), which only touch the pair they are given.
+ */
+#ifndef CUSLICE_GOVERNOR_METER_H
+#define CUSLICE_GOVERNOR_METER_H
+
+#include "driver/driver.h"
+#include "governor/busy.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define METER_SPARE_PAIRS 64
+
+struct meter_pair {
+	CUevent begin, end;
+};
+
+struct meter {
+	CUcontext context; /* NULL: not in use */
+	struct busy busy;
+	/* Times are counted from `base`, which stands at origin_ns on the meter's own time line.
+	 * cuEventElapsedTime gives a float of milliseconds, whose steps grow with the distance (4
+	 * us after a minute), so the base moves on every few seconds. */
+	CUevent base;
+	int64_t origin_ns;
+	unsigned spare_count;
+	struct meter_pair spare[METER_SPARE_PAIRS];
+};
+
+/* The state of a command whose pair was recorded. */
+enum meter_state {
+	METER_RUNNING,
+	METER_DONE,
+	METER_BROKEN, /* the driver answers with an error: the context is of no more use */
+};
+
+/* Gets a pair, with `context` current or not. False where the driver gives none. */
+bool meter_take_pair(struct meter *meter, struct meter_pair *ret_pair) MUST_CHECK;
+
+/* Keeps the pair for the next command. */
+void meter_keep_pair(struct meter *meter, struct meter_pair pair);
+
+/* Record around the command on its stream; false where the driver refuses. Threads: any. */
+bool meter_begin(struct meter_pair pair, CUstream stream) MUST_CHECK;
+bool meter_end(struct meter_pair pair, CUstream stream) MUST_CHECK;
+
+/* Asks for a command. METER_DONE sets *ret_fresh_ns to the GPU time that no other command of this
+ * meter was billed for, *ret_length_ns to the command's own, and takes the pair back. */
+enum meter_state meter_read(struct meter *meter, struct meter_pair pair, uint64_t *ret_fresh_ns,
+	uint64_t *ret_length_ns) MUST_CHECK;
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The bodies of the rows of hooks.def. Each has the signature that cuda.h gives to its symbol, so
+ * a body that differs does not compile, and one that is missing does not link. They run after the
+ * start only, from any thread of the program, and return what the driver documents for the call.
+ */
+#ifndef CUSLICE_HOOKS_HOOKS_H
+#define CUSLICE_HOOKS_HOOKS_H
+
+#include "driver/cuda_api.h"
+
+#define HOOK(symbol, since, features) __typeof__(symbol) hook_##symbol;
+#include "driver/hooks.def"
+#undef HOOK
+
+#endif

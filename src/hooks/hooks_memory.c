@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Linear device memory: reserve, ask the driver, commit or cancel.
+ */
+#include "base/log.h"
+#include "driver/driver.h"
+#include "hooks/hooks.h"
+#include "ledger/ledger.h"
+#include "slice/slice.h"
+
+/* An allocation on its way. Not counted where no device is current: the driver will say so. */
+struct charge {
+	bool is_counted;
+	CUcontext context;
+	struct reservation reservation;
+};
+
+/* Below this width drivers may choose any pitch; above, they take a multiple of it. Only a first
+ * guess: the true pitch is charged. */
+#define PITCH_GUESS 512ull
+
+static COLD bool refuse(unsigned device, uint64_t bytes)
+{
+	log_at(LOG_INFO, "ledger", "refused %s on GPU %u: %s of %s used",
+		units_format_bytes(bytes).text, device,
+		units_format_bytes(ledger_used(device)).text,
+		units_format_bytes(ledger_quota(device)).text);
+	return false;
+}
+
+/* False where the quota has no room for `bytes`. */
+static bool charge_begin(uint64_t bytes, struct charge *ret_charge)
+{
+	CUdevice device;
+
+	*ret_charge = (struct charge){0};
+	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device) ||
+		driver.cuCtxGetCurrent(&ret_charge->context) != CUDA_SUCCESS)
+		return true;
+	bytes = ledger_round(bytes);
+	ret_charge->is_counted = ledger_reserve((unsigned)device, bytes, &ret_charge->reservation);
+	return ret_charge->is_counted || refuse((unsigned)device, bytes);
+}
+
+static void charge_cancel(const struct charge *charge)
+{
+	if (charge->is_counted)
+		ledger_cancel(&charge->reservation);
+}
+
+/* Books what the driver gave; where it gave more than was reserved and that does not fit, or the
+ * ledger has no memory, it goes back. */
+static CUresult charge_end(struct charge *charge, CUdeviceptr address, uint64_t bytes)
+{
+	if (!charge->is_counted)
+		return CUDA_SUCCESS;
+	if (ledger_extend(&charge->reservation, ledger_round(bytes)) &&
+		ledger_commit(&charge->reservation, address, charge->context))
+		return CUDA_SUCCESS;
+	driver.cuMemFree_v2(address);
+	ledger_cancel(&charge->reservation);
+	return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult CUDAAPI hook_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
+{
+	struct charge charge;
+	CUdeviceptr address;
+
+	if (dptr == NULL)
+		return driver.cuMemAlloc_v2(dptr, bytesize);
+	if (!charge_begin(bytesize, &charge))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult res = driver.cuMemAlloc_v2(&address, bytesize);
+	if (res != CUDA_SUCCESS) {
+		charge_cancel(&charge);
+		return res;
+	}
+	res = charge_end(&charge, address, bytesize);
+	if (res == CUDA_SUCCESS)
+		*dptr = address;
+	return res;
+}
+
+CUresult CUDAAPI hook_cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flags)
+{
+	struct charge charge;
+	CUdeviceptr address;
+
+	if (dptr == NULL)
+		return driver.cuMemAllocManaged(dptr, bytesize, flags);
+	if (!charge_begin(bytesize, &charge))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult res = driver.cuMemAllocManaged(&address, bytesize, flags);
+	if (res != CUDA_SUCCESS) {
+		charge_cancel(&charge);
+		return res;
+	}
+	res = charge_end(&charge, address, bytesize);
+	if (res == CUDA_SUCCESS)
+		*dptr = address;
+	return res;
+}
+
+/* As the driver will take it at least; an overflow is larger than any quota. */
+static uint64_t pitched_bytes(uint64_t width, uint64_t height)
+{
+	uint64_t pitch, bytes;
+
+	if (__builtin_add_overflow(width, PITCH_GUESS - 1, &pitch))
+		return UINT64_MAX;
+	pitch -= pitch % PITCH_GUESS;
+	return __builtin_mul_overflow(pitch, height, &bytes) ? UINT64_MAX : bytes;
+}
+
+CUresult CUDAAPI hook_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *ret_pitch, size_t width,
+	size_t height, unsigned int element_bytes)
+{
+	struct charge charge;
+	CUdeviceptr address;
+	size_t pitch;
+
+	if (dptr == NULL || ret_pitch == NULL)
+		return driver.cuMemAllocPitch_v2(dptr, ret_pitch, width, height, element_bytes);
+	if (!charge_begin(pitched_bytes(width, height), &charge))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult res = driver.cuMemAllocPitch_v2(&address, &pitch, width, height, element_bytes);
+	if (res != CUDA_SUCCESS) {
+		charge_cancel(&charge);
+		return res;
+	}
+	res = charge_end(&charge, address, (uint64_t)pitch * height);
+	if (res == CUDA_SUCCESS) {
+		*dptr = address;
+		*ret_pitch = pitch;
+	}
+	return res;
+}
+
+/* The 2.0 functions know 32-bit addresses and sizes; today's drivers still export them. */
+CUresult CUDAAPI hook_cuMemAlloc(CUdeviceptr_v1 *dptr, unsigned int bytesize)
+{
+	struct charge charge;
+	CUdeviceptr_v1 address;
+
+	if (dptr == NULL)
+		return driver.cuMemAlloc(dptr, bytesize);
+	if (!charge_begin(bytesize, &charge))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult res = driver.cuMemAlloc(&address, bytesize);
+	if (res != CUDA_SUCCESS) {
+		charge_cancel(&charge);
+		return res;
+	}
+	res = charge_end(&charge, address, bytesize);
+	if (res == CUDA_SUCCESS)
+		*dptr = address;
+	return res;
+}
+
+CUresult CUDAAPI hook_cuMemAllocPitch(CUdeviceptr_v1 *dptr, unsigned int *ret_pitch,
+	unsigned int width, unsigned int height, unsigned int element_bytes)
+{
+	struct charge charge;
+	CUdeviceptr_v1 address;
+	unsigned int pitch;
+
+	if (dptr == NULL || ret_pitch == NULL)
+		return driver.cuMemAllocPitch(dptr, ret_pitch, width, height, element_bytes);
+	if (!charge_begin(pitched_bytes(width, height), &charge))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult res = driver.cuMemAllocPitch(&address, &pitch, width, height, element_bytes);
+	if (res != CUDA_SUCCESS) {
+		charge_cancel(&charge);
+		return res;
+	}
+	res = charge_end(&charge, address, (uint64_t)pitch * height);
+	if (res == CUDA_SUCCESS) {
+		*dptr = address;
+		*ret_pitch = pitch;
+	}
+	return res;
+}
+
+static CUresult end_free(bool is_ours, const struct holding *holding, CUresult res)
+{
+	if (is_ours && res == CUDA_SUCCESS)
+		ledger_give_back(holding);
+	else if (is_ours)
+		ledger_put_back(holding);
+	return res;
+}
+
+CUresult CUDAAPI hook_cuMemFree_v2(CUdeviceptr dptr)
+{
+	struct holding holding;
+	bool is_ours = ledger_take_out(dptr, &holding);
+
+	return end_free(is_ours, &holding, driver.cuMemFree_v2(dptr));
+}
+
+CUresult CUDAAPI hook_cuMemFree(CUdeviceptr_v1 dptr)
+{
+	struct holding holding;
+	bool is_ours = ledger_take_out(dptr, &holding);
+
+	return end_free(is_ours, &holding, driver.cuMemFree(dptr));
+}
+
+/* Linear memory may be freed in stream order too. */
+CUresult CUDAAPI hook_cuMemFreeAsync(CUdeviceptr dptr, CUstream stream)
+{
+	struct holding holding;
+	bool is_ours = ledger_take_out(dptr, &holding);
+
+	return end_free(is_ours, &holding, driver.cuMemFreeAsync(dptr, stream));
+}
+
+CUresult CUDAAPI hook_cuMemFreeAsync_ptsz(CUdeviceptr dptr, CUstream stream)
+{
+	struct holding holding;
+	bool is_ours = ledger_take_out(dptr, &holding);
+
+	return end_free(is_ours, &holding, driver.cuMemFreeAsync_ptsz(dptr, stream));
+}

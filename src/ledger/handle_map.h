@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Address to holding, for millions of them and many threads: shards by hash, each a lock and an
+ * open-addressed table that doubles. Constant time; the price of a lookup does not depend on how
+ * many are held.
+ */
+#ifndef CUSLICE_LEDGER_HANDLE_MAP_H
+#define CUSLICE_LEDGER_HANDLE_MAP_H
+
+#include "base/lock.h"
+#include "ledger/ledger.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define HANDLE_MAP_SHARDS 64
+
+struct handle_map {
+	struct handle_map_shard {
+		struct lock lock;
+		uint32_t capacity; /* a power of two; 0 before the first insert */
+		uint32_t count;
+		struct holding *table; /* address 0 is an empty place */
+	} __attribute__((aligned(64))) shards[HANDLE_MAP_SHARDS];
+};
+
+/* A zeroed map is empty and ready. Addresses are not 0. Threads: any, for all. */
+
+/* False without memory. An address that is there already is replaced. */
+bool handle_map_insert(struct handle_map *map, const struct holding *holding) MUST_CHECK;
+
+/* Takes the holding out. False where there is none. */
+bool handle_map_remove(
+	struct handle_map *map, uint64_t address, struct holding *ret_holding) MUST_CHECK;
+
+/* Takes out all that belong to `context`, calling `gone` for each, which must not come back to the
+ * map. */
+void handle_map_remove_context(
+	struct handle_map *map, const void *context, void (*gone)(const struct holding *holding));
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "ledger/ledger.h"
+#include "base/wipe.h"
+#include "ledger/handle_map.h"
+
+#include <stdatomic.h>
+
+/* What this process holds; wiped at fork, for a child holds nothing. */
+static struct ledger {
+	struct {
+		_Atomic uint64_t used;
+	} __attribute__((aligned(64))) devices[LEDGER_MAX_DEVICES];
+	struct handle_map map;
+} * ledger;
+
+/* Limits pass to children. */
+static _Atomic uint64_t quotas[LEDGER_MAX_DEVICES];
+
+bool ledger_init(void)
+{
+	for (unsigned i = 0; i < LEDGER_MAX_DEVICES; i++)
+		atomic_store_explicit(&quotas[i], LEDGER_UNLIMITED, memory_order_relaxed);
+	ledger = wipe_alloc(sizeof(*ledger));
+	return ledger != NULL;
+}
+
+void ledger_tighten_quota(unsigned device, uint64_t bytes)
+{
+	uint64_t seen = ledger_quota(device);
+
+	while (bytes < seen && !atomic_compare_exchange_weak(&quotas[device], &seen, bytes))
+		;
+}
+
+uint64_t ledger_quota(unsigned device)
+{
+	return atomic_load_explicit(&quotas[device], memory_order_relaxed);
+}
+
+uint64_t ledger_used(unsigned device)
+{
+	return atomic_load_explicit(&ledger->devices[device].used, memory_order_relaxed);
+}
+
+uint64_t ledger_round(uint64_t bytes)
+{
+	if (bytes > UINT64_MAX - LEDGER_GRANULARITY)
+		return UINT64_MAX;
+	return (bytes + LEDGER_GRANULARITY - 1) & ~(LEDGER_GRANULARITY - 1);
+}
+
+/* The counter is the whole agreement between threads: no other data hangs on it, so its order is
+ * relaxed throughout. */
+static bool reserve_more(unsigned device, uint64_t bytes)
+{
+	_Atomic uint64_t *used = &ledger->devices[device].used;
+	uint64_t quota = ledger_quota(device);
+	uint64_t seen = atomic_load_explicit(used, memory_order_relaxed);
+
+	if (bytes == 0)
+		return true;
+	do {
+		if (seen > quota || bytes > quota - seen)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		used, &seen, seen + bytes, memory_order_relaxed, memory_order_relaxed));
+	return true;
+}
+
+static void reserve_less(unsigned device, uint64_t bytes)
+{
+	atomic_fetch_sub_explicit(&ledger->devices[device].used, bytes, memory_order_relaxed);
+}
+
+bool ledger_reserve(unsigned device, uint64_t bytes, struct reservation *ret_reservation)
+{
+	if (!reserve_more(device, bytes))
+		return false;
+	*ret_reservation = (struct reservation){.bytes = bytes, .device = device};
+	return true;
+}
+
+bool ledger_extend(struct reservation *reservation, uint64_t bytes)
+{
+	if (bytes <= reservation->bytes)
+		return true;
+	if (!reserve_more(reservation->device, bytes - reservation->bytes))
+		return false;
+	reservation->bytes = bytes;
+	return true;
+}
+
+bool ledger_commit(const struct reservation *reservation, uint64_t address, void *context)
+{
+	struct holding holding = {
+		.address = address,
+		.bytes = reservation->bytes,
+		.context = context,
+		.device = reservation->device,
+	};
+
+	return handle_map_insert(&ledger->map, &holding);
+}
+
+void ledger_cancel(const struct reservation *reservation)
+{
+	reserve_less(reservation->device, reservation->bytes);
+}
+
+bool ledger_take_out(uint64_t address, struct holding *ret_holding)
+{
+	return address != 0 && handle_map_remove(&ledger->map, address, ret_holding);
+}
+
+void ledger_give_back(const struct holding *holding)
+{
+	reserve_less(holding->device, holding->bytes);
+}
+
+void ledger_put_back(const struct holding *holding)
+{
+	/* Its place was free a moment ago; should the table have to grow now and cannot, the bytes
+	 * stay counted, which errs on the side of the limit. */
+	if (!handle_map_insert(&ledger->map, holding))
+		return;
+}
+
+void ledger_drop_context(const void *context)
+{
+	handle_map_remove_context(&ledger->map, context, ledger_give_back);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "slice/slice.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/wipe.h"
+#include "entry/entry.h"
+#include "governor/governor.h"
+#include "ledger/ledger.h"
+#include "slice/device_order.h"
+
+#include <stdatomic.h>
+
+/* What the program asked for through cuslice.h before the devices were known. */
+static struct {
+	_Atomic uint64_t quota_bytes[CONFIG_MAX_DEVICES]; /* 0 is no wish */
+	_Atomic uint32_t share_ppm[CONFIG_MAX_DEVICES];   /* 0 is no wish */
+	_Atomic unsigned features;
+} wishes;
+
+enum state { UNRESOLVED, RESOLVED, REFUSED, FAILED };
+static _Atomic enum state state;
+static unsigned device_count;
+static struct lock *resolve_lock; /* wiped at fork, so that no child waits for a lost holder */
+
+bool slice_init(void)
+{
+	resolve_lock = wipe_alloc(sizeof(*resolve_lock));
+	return resolve_lock != NULL;
+}
+
+unsigned slice_pending_features(void)
+{
+	return atomic_load_explicit(&wishes.features, memory_order_relaxed);
+}
+
+/* Every quota and share starts without limit; each of these can only tighten it. */
+static void apply_settings(
+	unsigned device, const struct config_slice *asked, uint64_t device_bytes, uint32_t sms)
+{
+	if (asked->memory.bytes != 0 || asked->memory.ppm != 0)
+		ledger_tighten_quota(device, units_resolve_size(asked->memory, device_bytes));
+	if (asked->compute.ppm != 0 || asked->compute.sm_count != 0)
+		governor_tighten_share(device, units_resolve_share(asked->compute, sms));
+}
+
+static void apply_wishes(unsigned device)
+{
+	uint64_t quota = atomic_load(&wishes.quota_bytes[device]);
+	uint32_t share = atomic_load(&wishes.share_ppm[device]);
+
+	if (quota != 0)
+		ledger_tighten_quota(device, quota);
+	if (share != 0)
+		governor_tighten_share(device, share);
+}
+
+static bool apply_to_device(unsigned device, unsigned smi_index)
+{
+	const struct config *config = entry_config();
+	size_t bytes = 0;
+	int sms = 0;
+
+	if (driver.cuDeviceTotalMem_v2(&bytes, (CUdevice)device) != CUDA_SUCCESS ||
+		driver.cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+			(CUdevice)device) != CUDA_SUCCESS)
+		return false;
+	apply_settings(device, &config->every_device, bytes, (uint32_t)sms);
+	if (smi_index < CONFIG_MAX_DEVICES)
+		apply_settings(device, &config->device[smi_index], bytes, (uint32_t)sms);
+	apply_wishes(device);
+	return true;
+}
+
+static const char *apply_to_devices(unsigned count)
+{
+	unsigned smi_index[CONFIG_MAX_DEVICES];
+
+	if (count > CONFIG_MAX_DEVICES)
+		return "there are more devices than can be limited (64)";
+	for (unsigned i = 0; i < count; i++)
+		smi_index[i] = CONFIG_MAX_DEVICES;
+	if (entry_config()->has_device_settings) {
+		const char *reason = device_order_read(count, smi_index);
+		if (reason != NULL)
+			return reason;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		if (!apply_to_device(i, smi_index[i]))
+			return "a device does not tell its memory and its number of SMs";
+	}
+	return NULL;
+}
+
+static enum state resolve(void)
+{
+	int count = 0;
+
+	/* Before the driver's cuInit there is nothing to resolve yet. */
+	if (driver.cuDeviceGetCount(&count) != CUDA_SUCCESS || count < 0)
+		return UNRESOLVED;
+	device_count = (unsigned)count;
+	const char *reason = apply_to_devices(device_count);
+	if (reason == NULL)
+		return RESOLVED;
+	bool is_fatal = entry_config()->on_error == CONFIG_REFUSE;
+	log_at(LOG_ERROR, "slice", "limits cannot be applied: %s%s", reason,
+		is_fatal ? "; no GPU for this program (CUSLICE_ON_ERROR=refuse)" : "");
+	return is_fatal ? REFUSED : FAILED;
+}
+
+bool slice_resolve(void)
+{
+	/* acquire: pairs with the release below, so that device_count is seen */
+	enum state now = atomic_load_explicit(&state, memory_order_acquire);
+
+	if (likely(now != UNRESOLVED))
+		return now != REFUSED;
+	lock_take(resolve_lock);
+	if (atomic_load_explicit(&state, memory_order_relaxed) == UNRESOLVED)
+		atomic_store_explicit(&state, resolve(), memory_order_release);
+	lock_drop(resolve_lock);
+	return atomic_load_explicit(&state, memory_order_relaxed) != REFUSED;
+}
+
+bool slice_exists(CUdevice device)
+{
+	if (!slice_resolve())
+		return false;
+	return atomic_load_explicit(&state, memory_order_acquire) == RESOLVED &&
+	       (unsigned)device < device_count;
+}
+
+/* Keeps a wish for a device that is not known yet. Two threads that wish at a time must both be
+ * heard, and the stricter one wins. */
+static void wish_bytes(unsigned device, uint64_t bytes)
+{
+	uint64_t seen = atomic_load(&wishes.quota_bytes[device]);
+
+	while ((seen == 0 || bytes < seen) &&
+		!atomic_compare_exchange_weak(&wishes.quota_bytes[device], &seen, bytes))
+		;
+	atomic_fetch_or(&wishes.features, (unsigned)FEATURE_MEMORY);
+}
+
+static void wish_share(unsigned device, uint32_t ppm)
+{
+	uint32_t seen = atomic_load(&wishes.share_ppm[device]);
+
+	while ((seen == 0 || ppm < seen) &&
+		!atomic_compare_exchange_weak(&wishes.share_ppm[device], &seen, ppm))
+		;
+	atomic_fetch_or(&wishes.features, (unsigned)FEATURE_COMPUTE);
+}
+
+bool slice_tighten_memory(unsigned device, uint64_t bytes)
+{
+	if (device >= CONFIG_MAX_DEVICES)
+		return false;
+	if (entry_is_started() && (entry_features() & FEATURE_MEMORY) == 0)
+		return false;
+	wish_bytes(device, bytes);
+	if (!entry_is_started() || atomic_load(&state) == UNRESOLVED)
+		return true;
+	if (!slice_exists((CUdevice)device))
+		return false;
+	ledger_tighten_quota(device, bytes);
+	return true;
+}
+
+bool slice_tighten_share(unsigned device, uint32_t ppm)
+{
+	if (device >= CONFIG_MAX_DEVICES)
+		return false;
+	if (entry_is_started() && (entry_features() & FEATURE_COMPUTE) == 0)
+		return false;
+	wish_share(device, ppm);
+	if (!entry_is_started() || atomic_load(&state) == UNRESOLVED)
+		return true;
+	if (!slice_exists((CUdevice)device))
+		return false;
+	governor_tighten_share(device, ppm);
+	return true;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Turns what the settings ask for into the limits of each device that the driver shows, and hands
+ * them to their keepers: the quota to ledger/, the share to governor/. It keeps no limit itself.
+ */
+#ifndef CUSLICE_SLICE_SLICE_H
+#define CUSLICE_SLICE_SLICE_H
+
+#include "config/config.h"
+#include "driver/driver.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Makes the state that resolving needs. At the start, once. False without memory. */
+bool slice_init(void) MUST_CHECK;
+
+/* Reads the devices and sets every limit, once; later calls return at once. After the driver's
+ * cuInit. False where the settings cannot be applied (the reason is logged) and on_error says
+ * refuse; where it says warn, the devices stay without limits.
+ * Threads: any.
+ */
+bool slice_resolve(void) MUST_CHECK;
+
+/* True for a device that has limits to look at, and resolves at need, for programs whose cuInit
+ * went past us. Threads: any. */
+bool slice_exists(CUdevice device);
+
+/* Tighten from inside; device as cuDeviceGet() counts. Never loosens. Before the devices are known
+ * the wish is kept, and its feature asked for. False where the device does not exist or the
+ * feature was off at the start. Threads: any. */
+bool slice_tighten_memory(unsigned device, uint64_t bytes) MUST_CHECK;
+bool slice_tighten_share(unsigned device, uint32_t ppm) MUST_CHECK;
+
+/* FEATURE_* that kept wishes need. */
+unsigned slice_pending_features(void);
+
+#endif
