@@ -249,15 +249,15 @@ static bool next_attribute(struct bytes *info, struct attribute *ret_attribute)
 }
 
 /* KPARAM_INFO: u32 index, u16 ordinal, u16 offset, u32 with the size above bit 18.
- * KPARAM_INFO_V2: the same, but the last word is the size. */
+ * KPARAM_INFO_V2: the same, but the size is the last word's lower 24 bits; above
+ * them sm_100 keeps what kind of pointer it is. */
 static bool add_param(struct sim_kernel *kernel, const struct attribute *attribute)
 {
 	if (attribute->payload.size < 12)
 		return false;
 	const unsigned char *data = attribute->payload.data;
 	uint32_t size = read_u32(data + 8);
-	if (attribute->id == EIATTR_KPARAM_INFO)
-		size >>= 18;
+	size = attribute->id == EIATTR_KPARAM_INFO ? size >> 18 : size & 0xffffff;
 	uint32_t ordinal = read_u16(data + 4);
 	uint32_t offset = read_u16(data + 6);
 	if (ordinal >= SIM_PARAM_BYTES_MAX || offset > SIM_PARAM_BYTES_MAX ||
