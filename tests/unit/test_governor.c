@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The governor and its meter over a driver in virtual time.
+ */
+#include "unit.h"
+#include "base/clock.h"
+#include "base/units.h"
+#include "fake_driver.h"
+#include "governor/costs.h"
+#include "governor/governor.h"
+
+#define KERNEL   ((const void *)0x100)
+#define QUARTER  250000u
+#define BURST_NS (20 * NS_PER_MS)
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_reset();
+	return governor_init() ? 0 : -1;
+}
+
+/* Whatever happened: nothing that a driver punishes, and the thread's capture mode is as it was. */
+static int teardown(void **state)
+{
+	bool is_clean = fake.violations == 0 && fake.capture_mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+
+	(void)state;
+	fake_reset();
+	return is_clean ? 0 : -1;
+}
+
+static void launch(const void *kernel, CUstream stream, uint64_t length_ns)
+{
+	struct command command = {.key = kernel, .stream = stream};
+	struct ticket ticket;
+
+	governor_admit(&command, &ticket);
+	fake_launch(stream, length_ns);
+	governor_submitted(&ticket, CUDA_SUCCESS);
+}
+
+static void launch_failing(CUresult result)
+{
+	struct command command = {.key = KERNEL};
+	struct ticket ticket;
+
+	governor_admit(&command, &ticket);
+	governor_submitted(&ticket, result);
+}
+
+/* Launches until `span_ns` have passed; returns the GPU time used in that. */
+static uint64_t keep_busy(uint64_t length_ns, uint64_t span_ns, bool synchronizes)
+{
+	uint64_t begin_ns = fake.now_ns, run_ns = fake.run_ns;
+
+	while (fake.now_ns - begin_ns < span_ns) {
+		launch(KERNEL, NULL, length_ns);
+		if (synchronizes)
+			fake_synchronize(NULL);
+	}
+	return fake.run_ns - run_ns;
+}
+
+static void share_never_set_is_whole(void **state)
+{
+	(void)state;
+	assert_int_equal(governor_share(0), PPM_WHOLE);
+	assert_int_equal(governor_share(63), PPM_WHOLE);
+	assert_int_equal(governor_billed_ns(0), 0);
+}
+
+static void tighten_never_loosens(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, 500000);
+	governor_tighten_share(0, 600000);
+	assert_int_equal(governor_share(0), 500000);
+	governor_tighten_share(0, 400000);
+	assert_int_equal(governor_share(0), 400000);
+	assert_int_equal(governor_share(1), PPM_WHOLE);
+}
+
+static void device_without_share_is_not_touched(void **state)
+{
+	(void)state;
+	governor_tighten_share(1, QUARTER); /* another one */
+	for (unsigned i = 0; i < 1000; i++)
+		launch(KERNEL, NULL, NS_PER_MS);
+
+	assert_int_equal(fake.event_calls, 0);
+	assert_int_equal(fake.slept_ns, 0);
+	assert_int_equal(governor_billed_ns(0), 0);
+}
+
+static void busy_program_that_synchronizes_gets_its_share(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+
+	uint64_t used_ns = keep_busy(NS_PER_MS, 60 * NS_PER_S, true);
+
+	assert_in_range(
+		used_ns, 15 * NS_PER_S - 2 * NS_PER_MS, 15 * NS_PER_S + BURST_NS + NS_PER_MS);
+}
+
+/* Up to half a percent over: a kernel of 10 us is metered in the half microseconds of a float of
+ * milliseconds, and without noise the same half is lost each time. */
+static void busy_program_that_queues_gets_its_share(void **state)
+{
+	static const uint64_t lengths_ns[] = {
+		10 * NS_PER_US, 100 * NS_PER_US, NS_PER_MS, 3 * NS_PER_MS, 10 * NS_PER_MS};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(lengths_ns); i++) {
+		setup(NULL);
+		governor_tighten_share(0, QUARTER);
+		uint64_t used_ns = keep_busy(lengths_ns[i], 40 * NS_PER_S, false);
+		assert_in_range(used_ns, 10 * NS_PER_S - 10 * NS_PER_MS,
+			10 * NS_PER_S * 1005 / 1000 + BURST_NS + 2 * NS_PER_MS + lengths_ns[i]);
+		assert_int_equal(fake.violations, 0);
+	}
+}
+
+static void bill_is_what_ran(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	keep_busy(1234567, 30 * NS_PER_S, true);
+	launch(KERNEL, NULL, 0); /* harvests what came before */
+
+	uint64_t billed_ns = governor_billed_ns(0);
+	assert_in_range(
+		billed_ns, fake.run_ns - fake.run_ns / 1000, fake.run_ns + fake.run_ns / 1000);
+}
+
+/* A float of milliseconds is good for 4 us a minute after its base, for 250 us an hour after. */
+static void bill_stays_exact_for_hours(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, 900000);
+	for (unsigned i = 0; i < 20000; i++) {
+		launch(KERNEL, NULL, 100 * NS_PER_US);
+		fake_pass(NS_PER_S);
+	}
+	launch(KERNEL, NULL, 0);
+
+	uint64_t billed_ns = governor_billed_ns(0);
+	assert_in_range(
+		billed_ns, fake.run_ns - fake.run_ns / 200, fake.run_ns + fake.run_ns / 200);
+}
+
+static void program_bound_by_its_host_is_not_slowed(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	for (unsigned i = 0; i < 1000; i++) {
+		launch(KERNEL, NULL, 2 * NS_PER_MS);
+		fake_synchronize(NULL);
+		fake_pass(8 * NS_PER_MS);
+	}
+
+	assert_int_equal(fake.slept_ns, 0);
+}
+
+static void kernels_beside_each_other_are_billed_once(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, 500000);
+	for (unsigned i = 0; i < 500; i++) {
+		launch(KERNEL, fake_stream(1), 500 * NS_PER_US);
+		launch(KERNEL, fake_stream(2), 500 * NS_PER_US);
+		fake_synchronize(fake_stream(1));
+		fake_synchronize(fake_stream(2));
+		fake_pass(20 * NS_PER_MS);
+	}
+	launch(KERNEL, fake_stream(3), 0);
+
+	assert_int_equal(fake.slept_ns, 0);
+	assert_in_range(governor_billed_ns(0), 245 * NS_PER_MS, 255 * NS_PER_MS);
+}
+
+static void burst_after_a_pause_is_bounded(void **state)
+{
+	uint64_t begin_ns;
+
+	(void)state;
+	governor_tighten_share(0, 10000);
+	launch(KERNEL, NULL, NS_PER_MS);
+	fake_pass(3600 * NS_PER_S);
+	begin_ns = fake.now_ns;
+	uint64_t used_ns = keep_busy(NS_PER_MS, NS_PER_S, true);
+
+	assert_true(fake.now_ns - begin_ns < 2 * NS_PER_S);
+	assert_in_range(used_ns, 20 * NS_PER_MS, BURST_NS + 10 * NS_PER_MS + 2 * NS_PER_MS);
+}
+
+static void tighten_while_running_takes_effect(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, 500000);
+	keep_busy(NS_PER_MS, 5 * NS_PER_S, true);
+	governor_tighten_share(0, 100000);
+	uint64_t used_ns = keep_busy(NS_PER_MS, 10 * NS_PER_S, true);
+
+	assert_in_range(used_ns, NS_PER_S - 3 * NS_PER_MS, NS_PER_S + BURST_NS + 2 * NS_PER_MS);
+}
+
+static void failed_launch_costs_nothing(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	for (unsigned i = 0; i < 10000; i++)
+		launch_failing(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+
+	assert_int_equal(fake.slept_ns, 0);
+	assert_int_equal(governor_billed_ns(0), 0);
+	assert_in_range(fake.events_alive, 0, 2);
+}
+
+static void capturing_stream_is_passed_through_untouched(void **state)
+{
+	struct command command = {.key = KERNEL};
+	struct ticket ticket;
+
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	fake.capturing = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+	for (unsigned i = 0; i < 1000; i++) {
+		governor_admit(&command, &ticket);
+		assert_false(ticket.is_governed);
+		governor_submitted(&ticket, CUDA_SUCCESS);
+	}
+
+	assert_int_equal(fake.event_calls, 0);
+	assert_int_equal(fake.slept_ns, 0);
+	assert_int_equal(governor_billed_ns(0), 0);
+}
+
+/* The legacy stream while another stream captures: the driver answers with an error, and asking
+ * anything more would end that capture. */
+static void legacy_stream_beside_a_capture_is_passed_through(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	fake.is_capturing_result = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+	launch_failing(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+
+	assert_int_equal(fake.event_calls, 0);
+}
+
+static void launch_without_a_context_is_left_to_the_driver(void **state)
+{
+	struct command command = {.key = KERNEL};
+	struct ticket ticket;
+
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	fake.context = NULL;
+	governor_admit(&command, &ticket);
+	governor_submitted(&ticket, CUDA_ERROR_INVALID_CONTEXT);
+
+	assert_false(ticket.is_governed);
+	assert_int_equal(fake.event_calls, 0);
+}
+
+/* The teardown looks for events that are used after this. */
+static void forget_context_bills_as_predicted_and_leaves_nothing(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	launch(KERNEL, NULL, NS_PER_MS); /* in flight, and unknown */
+
+	governor_forget_context(fake_context(0));
+	fake_destroy_context(fake_context(0));
+
+	assert_int_equal(governor_billed_ns(0), COSTS_UNKNOWN_NS);
+	fake.context = fake_context(1);
+	for (unsigned i = 0; i < 100; i++) {
+		launch(KERNEL, NULL, NS_PER_MS);
+		fake_synchronize(NULL);
+	}
+	assert_in_range(governor_billed_ns(0), 98 * NS_PER_MS, 101 * NS_PER_MS);
+}
+
+static void forget_context_between_admission_and_launch_is_survived(void **state)
+{
+	struct command command = {.key = KERNEL};
+	struct ticket ticket;
+
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	governor_admit(&command, &ticket);
+	governor_forget_context(fake_context(0));
+	governor_submitted(&ticket, CUDA_SUCCESS);
+
+	assert_int_equal(governor_billed_ns(0), COSTS_UNKNOWN_NS);
+	launch(KERNEL, NULL, NS_PER_MS);
+	fake_synchronize(NULL);
+	launch(KERNEL, NULL, 0);
+	assert_in_range(governor_billed_ns(0), COSTS_UNKNOWN_NS + NS_PER_MS - 1000,
+		COSTS_UNKNOWN_NS + NS_PER_MS + 1000);
+}
+
+static void forget_foreign_context_changes_nothing(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	launch(KERNEL, NULL, NS_PER_MS);
+
+	governor_forget_context(fake_context(7));
+
+	assert_int_equal(governor_billed_ns(0), 0);
+}
+
+static void command_without_events_is_billed_as_predicted(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	fake.create_result = CUDA_ERROR_OUT_OF_MEMORY;
+	for (unsigned i = 0; i < 100; i++)
+		launch(KERNEL, NULL, NS_PER_MS);
+
+	assert_int_equal(governor_billed_ns(0), 100 * COSTS_UNKNOWN_NS);
+	assert_true(fake.slept_ns > 0); /* and held to its share by that */
+	assert_int_equal(fake.events_alive, 0);
+}
+
+static void command_whose_begin_is_refused_is_billed_as_predicted(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	fake.record_result = CUDA_ERROR_INVALID_HANDLE;
+	for (unsigned i = 0; i < 100; i++)
+		launch(KERNEL, NULL, NS_PER_MS);
+
+	assert_int_equal(governor_billed_ns(0), 100 * COSTS_UNKNOWN_NS);
+	assert_in_range(fake.events_alive, 0, 2); /* one pair, used again and again */
+}
+
+static void contexts_beyond_the_meters_are_billed_as_predicted(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, 900000);
+	for (unsigned i = 0; i < 8; i++) {
+		fake.context = fake_context(i);
+		launch((const void *)(uintptr_t)(0x100 + 16 * i), NULL, NS_PER_MS);
+		fake_synchronize(NULL);
+	}
+	fake.context = fake_context(8);
+	launch((const void *)0x900, NULL, NS_PER_MS); /* harvests the eight */
+
+	assert_in_range(governor_billed_ns(0), 8 * NS_PER_MS + COSTS_UNKNOWN_NS - 8000,
+		8 * NS_PER_MS + COSTS_UNKNOWN_NS + 8000);
+}
+
+static void error_from_event_query_bills_as_predicted_and_goes_on(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, 500000);
+	launch(KERNEL, NULL, NS_PER_MS);
+	fake.query_result = CUDA_ERROR_ILLEGAL_ADDRESS;
+	launch(KERNEL, NULL, NS_PER_MS);
+	assert_int_equal(governor_billed_ns(0), COSTS_UNKNOWN_NS);
+
+	fake.query_result = CUDA_SUCCESS;
+	uint64_t used_ns = keep_busy(NS_PER_MS, 10 * NS_PER_S, true);
+	assert_in_range(
+		used_ns, 5 * NS_PER_S - 3 * NS_PER_MS, 5 * NS_PER_S + BURST_NS + 2 * NS_PER_MS);
+}
+
+/* A program that launches for hours must not collect events. */
+static void events_are_used_again(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	keep_busy(50 * NS_PER_US, 30 * NS_PER_S, false);
+
+	assert_in_range(fake.events_alive, 2, 260);
+}
+
+static void many_kernels_of_many_lengths_get_the_share_together(void **state)
+{
+	uint64_t random = 23, begin_ns;
+
+	(void)state;
+	governor_tighten_share(0, 700000);
+	begin_ns = fake.now_ns;
+	while (fake.now_ns - begin_ns < 60 * NS_PER_S) {
+		uintptr_t kernel = 0x100 + 16 * random_between(&random, 0, 63);
+		launch((const void *)kernel, fake_stream(1),
+			(kernel - 0x100) * NS_PER_US + random_between(&random, 1, 1000));
+	}
+
+	assert_in_range(
+		fake.run_ns, 42 * NS_PER_S * 99 / 100, 42 * NS_PER_S + BURST_NS + 4 * NS_PER_MS);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(share_never_set_is_whole),
+		CASE(tighten_never_loosens),
+		CASE(device_without_share_is_not_touched),
+		CASE(busy_program_that_synchronizes_gets_its_share),
+		CASE(busy_program_that_queues_gets_its_share),
+		CASE(bill_is_what_ran),
+		CASE(bill_stays_exact_for_hours),
+		CASE(program_bound_by_its_host_is_not_slowed),
+		CASE(kernels_beside_each_other_are_billed_once),
+		CASE(burst_after_a_pause_is_bounded),
+		CASE(tighten_while_running_takes_effect),
+		CASE(failed_launch_costs_nothing),
+		CASE(capturing_stream_is_passed_through_untouched),
+		CASE(legacy_stream_beside_a_capture_is_passed_through),
+		CASE(launch_without_a_context_is_left_to_the_driver),
+		CASE(forget_context_bills_as_predicted_and_leaves_nothing),
+		CASE(forget_context_between_admission_and_launch_is_survived),
+		CASE(forget_foreign_context_changes_nothing),
+		CASE(command_without_events_is_billed_as_predicted),
+		CASE(command_whose_begin_is_refused_is_billed_as_predicted),
+		CASE(contexts_beyond_the_meters_are_billed_as_predicted),
+		CASE(error_from_event_query_bills_as_predicted_and_goes_on),
+		CASE(events_are_used_again),
+		CASE(many_kernels_of_many_lengths_get_the_share_together),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
