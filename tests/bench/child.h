@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The processes that are measured: this program again, in a mode of its own and in the
+ * environment of a setup.
+ */
+#ifndef CUSLICE_BENCH_CHILD_H
+#define CUSLICE_BENCH_CHILD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "rows.h"
+
+struct child {
+	pid_t pid;
+	int fd; /* our end of the socket; 0 where there is no child */
+};
+
+/* One for each setup. Bare has nothing of ours; all else is as this process has it. */
+struct environments {
+	char **of[SETUP_COUNT];
+};
+
+/* `library` is what is preloaded. `is_real` leaves the search for libcuda as it is; otherwise
+ * simgpu's null mode is used. False having said what is missing. Lives as long as the process. */
+bool environments_make(const char *library, bool is_real, struct environments *ret_environments);
+
+/* Starts this program with the one argument `mode`, the socket as CHILD_FD. False having said why
+ * it cannot be. */
+bool child_start(const char *mode, char **environment, struct child *ret_child);
+
+/* Closes the socket and waits. False where the child did not exit with 0. */
+bool child_end(struct child *child);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The measurement: the same batches bare and sliced, in turn, so that what else the machine does
+ * meets both sides alike.
+ */
+#ifndef CUSLICE_BENCH_MEASURE_H
+#define CUSLICE_BENCH_MEASURE_H
+
+#include <stdbool.h>
+
+#include "child.h"
+#include "rows.h"
+#include "stats.h"
+
+#define MEASURE_MAX_BATCHES 1000
+
+struct measure {
+	struct environments environments;
+	struct child workers[SETUP_COUNT]; /* started when a row needs them */
+	bool is_real;
+	unsigned batches; /* of each row and side; 1..MEASURE_MAX_BATCHES */
+	unsigned divisor; /* of the calls in a batch; more than 1 makes it quick and coarse */
+	/* told by the bare worker */
+	int driver_version; /* 13000 is CUDA 13.0 */
+	char device[64];
+};
+
+/* All in ns. */
+struct side {
+	bool is_measured; /* false: this driver cannot be asked that */
+	struct stats per_call;
+	double single_median, single_p99; /* medians over the batches; rows that have singles */
+};
+
+struct result {
+	const struct row *row;
+	struct side bare, sliced;
+};
+
+/* Starts the workers for `row`, runs all its batches. False having said what went wrong. */
+bool measure_row(struct measure *measure, const struct row *row, struct result *ret_result);
+
+/* Asks the bare worker what driver there is. False having said what went wrong. */
+bool measure_describe(struct measure *measure);
+
+/* Ends all workers. False where one did not end well. */
+bool measure_end(struct measure *measure);
+
+#endif

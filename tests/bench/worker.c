@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "worker.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "clock.h"
+#include "protocol.h"
+#include "stats.h"
+#include "task.h"
+
+/* Calls of a batch that are timed one by one, after those that are timed together. */
+#define SINGLES 500
+
+static void describe(const struct task *task, struct reply *reply)
+{
+	const char *preload = getenv("LD_PRELOAD");
+	CUdevice device;
+
+	reply->is_preloaded = preload != NULL && dlopen(preload, RTLD_LAZY | RTLD_NOLOAD) != NULL;
+	if (task->cuda.cuDriverGetVersion(&reply->driver_version) != CUDA_SUCCESS ||
+		task->cuda.cuDeviceGet(&device, 0) != CUDA_SUCCESS ||
+		task->cuda.cuDeviceGetName(reply->device, sizeof(reply->device), device) !=
+			CUDA_SUCCESS)
+		reply->state = TASK_FAILED;
+}
+
+static bool run_singles(struct task *task, const struct row *row, struct reply *reply)
+{
+	double singles[SINGLES];
+
+	for (unsigned i = 0; i < SINGLES; i++) {
+		uint64_t begin_ns = clock_now_ns();
+		if (!task_run(task, row, 1))
+			return false;
+		singles[i] = (double)(clock_now_ns() - begin_ns);
+	}
+	struct stats stats = stats_of(singles, SINGLES);
+	reply->single_median_ns = (uint32_t)stats.median;
+	reply->single_p99_ns = (uint32_t)stats.p99;
+	return true;
+}
+
+static bool run_batch(struct task *task, const struct row *row, unsigned calls, struct reply *reply)
+{
+	/* The other side ran meanwhile; what it took from the caches is not to be paid here. */
+	if (!task_run(task, row, calls / 20 + 1))
+		return false;
+	task_settle(task);
+	uint64_t begin_ns = clock_now_ns();
+	if (!task_run(task, row, calls))
+		return false;
+	reply->elapsed_ns = clock_now_ns() - begin_ns;
+	task_settle(task);
+	if (row_has_singles(row) && !run_singles(task, row, reply))
+		return false;
+	task_settle(task);
+	return true;
+}
+
+static void answer(struct task *task, const struct request *request, struct reply *reply)
+{
+	const struct row *row = &rows[request->row];
+
+	switch (request->kind) {
+	case REQUEST_DESCRIBE:
+		describe(task, reply);
+		break;
+	case REQUEST_PREPARE:
+		reply->state = task_prepare(task, row);
+		break;
+	case REQUEST_BATCH:
+		if (!run_batch(task, row, request->calls, reply))
+			reply->state = TASK_FAILED;
+		break;
+	case REQUEST_FINISH:
+		task_finish(task);
+		break;
+	}
+}
+
+int worker_main(void)
+{
+	struct task task;
+	struct request request;
+
+	if (!task_open(&task))
+		return EXIT_FAILURE;
+	while (protocol_receive(CHILD_FD, &request, sizeof(request))) {
+		struct reply reply = {.state = TASK_READY};
+		answer(&task, &request, &reply);
+		if (!protocol_send(CHILD_FD, &reply, sizeof(reply)))
+			return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
+int worker_init_main(void)
+{
+	uint64_t begin_ns = clock_now_ns();
+	void *libcuda = dlopen("libcuda.so.1", RTLD_NOW);
+	__typeof__(cuInit) *init =
+		libcuda != NULL ? (__typeof__(cuInit) *)dlsym(libcuda, "cuInit") : NULL;
+
+	if (init == NULL || init(0) != CUDA_SUCCESS)
+		return EXIT_FAILURE;
+	uint64_t elapsed_ns = clock_now_ns() - begin_ns;
+	return protocol_send(CHILD_FD, &elapsed_ns, sizeof(elapsed_ns)) ? EXIT_SUCCESS
+									: EXIT_FAILURE;
+}
+
+int worker_count_main(const struct row *row, unsigned calls)
+{
+	struct task task;
+
+	if (!task_open(&task) || task_prepare(&task, row) != TASK_READY ||
+		!task_run(&task, row, calls))
+		return EXIT_FAILURE;
+	task_finish(&task);
+	return EXIT_SUCCESS;
+}
