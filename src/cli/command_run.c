@@ -9,6 +9,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,9 +92,10 @@ int command_run(int argc, char *argv[])
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
 		return EXIT_OWN_ERROR;
 	char *library = preload_path_find();
-	if (library == NULL || preload_path_set(library) != 0)
-		return EXIT_OWN_ERROR;
+	bool is_preloaded = library != NULL && preload_path_set(library) == 0;
 	free(library);
+	if (!is_preloaded)
+		return EXIT_OWN_ERROR;
 	if (set_limit("CUSLICE_MEMORY", options.memory) != 0 ||
 		set_limit("CUSLICE_COMPUTE", options.compute) != 0) {
 		fprintf(stderr, "cuslice: the environment has no room\n");
