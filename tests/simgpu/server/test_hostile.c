@@ -175,6 +175,37 @@ static void client_that_reads_nothing_is_held_back(void **state)
 	test_client_close(&client);
 }
 
+static void flood(const struct test_machine *machine)
+{
+	struct test_client client;
+	struct wire_request request = {.kind = WIRE_SUBMIT};
+	size_t head = offsetof(struct wire_request, op) + offsetof(struct wire_op, deps);
+	test_client_open(&client, machine);
+	request.op.kind = WIRE_OP_MARKER;
+	request.op.context = client.context;
+	for (int waits = 0; waits < 20; waits++) {
+		request.op.seq++;
+		if (send(client.fd, &request, head, MSG_DONTWAIT) >= 0)
+			waits = 0;
+		else
+			test_sleep_ms(10);
+	}
+}
+
+static void client_that_is_held_back_and_killed_is_forgotten(void **state)
+{
+	struct test_client observer;
+	test_client_open(&observer, *state);
+	pid_t pid = test_child(flood, *state);
+
+	test_kill(pid);
+	uint64_t deadline_ns = test_now_ns() + 5000000000;
+	while (test_ask_kind(observer.fd, WIRE_NVML_PROCESSES, 0, 0).process_count != 1)
+		assert_true(test_now_ns() < deadline_ns);
+
+	test_client_close(&observer);
+}
+
 static void client_that_lies_about_its_ring_hurts_itself_only(void **state)
 {
 	struct test_client client;
@@ -233,6 +264,7 @@ int main(void)
 		TEST(random_packets_do_no_harm),
 		TEST(ring_that_overflows_loses_nothing),
 		TEST(client_that_reads_nothing_is_held_back),
+		TEST(client_that_is_held_back_and_killed_is_forgotten),
 		TEST(client_that_lies_about_its_ring_hurts_itself_only),
 		TEST(client_that_reads_no_replies_is_disconnected),
 		TEST(client_that_is_stopped_keeps_nobody),

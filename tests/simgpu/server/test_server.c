@@ -118,12 +118,12 @@ static void chain_of_kernels_runs_without_a_gap(void **state)
 	test_client_open(&client, *state);
 
 	/* 25 blocks on 10 SMs: three waves of 20 us. The first is long enough for all to arrive. */
-	previous = test_kernel(&client, 1, 50000000, 0);
+	previous = test_kernel(&client, 1, 200000000, 0);
 	for (int i = 0; i < 500; i++)
 		previous = test_kernel(&client, 25, 20000, previous);
 
 	before = test_next_end(&client);
-	assert_int_equal(before.end_ns - before.start_ns, 50000000);
+	assert_int_equal(before.end_ns - before.start_ns, 200000000);
 	for (uint64_t seq = 2; seq <= 501; seq++) {
 		struct wire_ring_entry entry = test_next_end(&client);
 		assert_int_equal(entry.seq, seq);
