@@ -21,12 +21,21 @@
 /* Exit status of a wrong command line. */
 #define EXIT_USAGE 2
 
-enum { KEY_DRIVER = 1, KEY_JSON, KEY_ROWS, KEY_QUICK, KEY_BATCHES, KEY_PRELOAD, KEY_COUNT };
-enum { KEY_CALLS = KEY_COUNT + 1, KEY_LIST };
+enum {
+	KEY_DRIVER = 1,
+	KEY_ROWS,
+	KEY_LIST,
+	KEY_QUICK,
+	KEY_BATCHES,
+	KEY_JSON,
+	KEY_PRELOAD,
+	KEY_COUNT,
+	KEY_CALLS
+};
 
 struct options {
 	struct measure measure;
-	bool is_chosen[64]; /* by index of rows[]; none means all */
+	bool is_chosen[ROW_COUNT]; /* by index of rows[]; none means all */
 	bool is_any_chosen;
 	const char *json, *library;
 	const struct row *counted; /* --count */
@@ -41,9 +50,7 @@ static const struct argp_option option_table[] = {
 	{"quick", KEY_QUICK, NULL, 0, "Few and small batches: coarse", 0},
 	{"batches", KEY_BATCHES, "N", 0, "Batches of each row and side, 31", 0},
 	{"json", KEY_JSON, "FILE", 0,
-		"Also as JSON; - is standard output, the table then goes to "
-		"standard error",
-		0},
+		"Also as JSON; - is standard output, and the table goes to standard error", 0},
 	{"preload", KEY_PRELOAD, "FILE", 0, "Measure this library instead of libcuslice.so", 0},
 	{"count", KEY_COUNT, "NAME", OPTION_HIDDEN, "", 0},
 	{"calls", KEY_CALLS, "N", OPTION_HIDDEN, "", 0},
@@ -84,7 +91,7 @@ static unsigned read_count(struct argp_state *state, const char *text, unsigned 
 
 static void list_rows(void)
 {
-	for (size_t i = 0; i < row_count; i++)
+	for (size_t i = 0; i < ROW_COUNT; i++)
 		printf("%-14s %s\n", rows[i].name, rows[i].title);
 	exit(EXIT_SUCCESS);
 }
@@ -153,7 +160,7 @@ static bool measure_all(struct options *options, struct report *report, struct r
 {
 	if (!measure_describe(&options->measure))
 		return false;
-	for (size_t i = 0; i < row_count; i++) {
+	for (size_t i = 0; i < ROW_COUNT; i++) {
 		if (options->is_any_chosen && !options->is_chosen[i])
 			continue;
 		if (!measure_row(&options->measure, &rows[i], &results[report->count]))
@@ -165,7 +172,7 @@ static bool measure_all(struct options *options, struct report *report, struct r
 
 static int run_benchmark(struct options *options)
 {
-	struct result results[64];
+	struct result results[ROW_COUNT];
 	struct report report = {
 		.measure = &options->measure,
 		.results = results,

@@ -5,18 +5,16 @@
 
 #include <string.h>
 
-const struct row rows[] = {
+const struct row rows[ROW_COUNT] = {
 #define ROW(name, title, work, live, setup, calls, real_calls) \
 	{name, title, WORK_##work, live, SETUP_##setup, calls, real_calls},
 #include "rows.def"
 #undef ROW
 };
 
-const size_t row_count = sizeof(rows) / sizeof(rows[0]);
-
 const struct row *row_find(const char *name)
 {
-	for (size_t i = 0; i < row_count; i++) {
+	for (size_t i = 0; i < ROW_COUNT; i++) {
 		if (strcmp(rows[i].name, name) == 0)
 			return &rows[i];
 	}

@@ -39,8 +39,14 @@ struct row {
 	unsigned calls, real_calls; /* of one batch */
 };
 
-extern const struct row rows[];
-extern const size_t row_count;
+enum {
+	ROW_COUNT = 0
+#define ROW(name, title, work, live, setup, calls, real_calls) +1
+#include "rows.def"
+#undef ROW
+};
+
+extern const struct row rows[ROW_COUNT];
 
 /* The row of that name, or NULL. */
 const struct row *row_find(const char *name);
