@@ -199,7 +199,7 @@ int main(int argc, char *argv[])
 	static const struct argp parser = {
 		.options = option_table,
 		.parser = parse_option,
-		.doc = "Measures what libcuslice.so costs beside the bare driver, in turn in one run.",
+		.doc = "Measures what libcuslice.so costs beside the bare driver.",
 	};
 	struct options options = {
 		.measure = {.batches = BATCHES, .divisor = 1},
