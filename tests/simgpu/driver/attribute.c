@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Device attributes: what an H100-like machine answers, and 0 for what simgpu does not have.
+ */
+#include "device.h"
+#include "entry.h"
+
+#define ATTRIBUTES CU_DEVICE_ATTRIBUTE_MAX
+#define AT(name)   [CU_DEVICE_ATTRIBUTE_##name]
+
+static const int constants[ATTRIBUTES] = {
+	AT(MAX_THREADS_PER_BLOCK) = 1024,
+	AT(MAX_BLOCK_DIM_X) = 1024,
+	AT(MAX_BLOCK_DIM_Y) = 1024,
+	AT(MAX_BLOCK_DIM_Z) = 64,
+	AT(MAX_GRID_DIM_X) = 2147483647,
+	AT(MAX_GRID_DIM_Y) = 65535,
+	AT(MAX_GRID_DIM_Z) = 65535,
+	AT(MAX_SHARED_MEMORY_PER_BLOCK) = 49152,
+	AT(TOTAL_CONSTANT_MEMORY) = 65536,
+	AT(WARP_SIZE) = 32,
+	AT(MAX_PITCH) = 2147483647,
+	AT(MAX_REGISTERS_PER_BLOCK) = 65536,
+	AT(CLOCK_RATE) = 1755000,
+	AT(TEXTURE_ALIGNMENT) = 512,
+	AT(GPU_OVERLAP) = 1,
+	AT(CAN_MAP_HOST_MEMORY) = 1,
+	AT(MAXIMUM_TEXTURE1D_WIDTH) = 131072,
+	AT(MAXIMUM_TEXTURE2D_WIDTH) = 131072,
+	AT(MAXIMUM_TEXTURE2D_HEIGHT) = 65536,
+	AT(MAXIMUM_TEXTURE3D_WIDTH) = 16384,
+	AT(MAXIMUM_TEXTURE3D_HEIGHT) = 16384,
+	AT(MAXIMUM_TEXTURE3D_DEPTH) = 16384,
+	AT(SURFACE_ALIGNMENT) = 512,
+	AT(CONCURRENT_KERNELS) = 1,
+	AT(ECC_ENABLED) = 1,
+	AT(MEMORY_CLOCK_RATE) = 2619000,
+	AT(GLOBAL_MEMORY_BUS_WIDTH) = 5120,
+	AT(L2_CACHE_SIZE) = 52428800,
+	AT(MAX_THREADS_PER_MULTIPROCESSOR) = 2048,
+	AT(ASYNC_ENGINE_COUNT) = 3,
+	AT(UNIFIED_ADDRESSING) = 1,
+	AT(TEXTURE_PITCH_ALIGNMENT) = 32,
+	AT(STREAM_PRIORITIES_SUPPORTED) = 1,
+	AT(GLOBAL_L1_CACHE_SUPPORTED) = 1,
+	AT(LOCAL_L1_CACHE_SUPPORTED) = 1,
+	AT(MAX_SHARED_MEMORY_PER_MULTIPROCESSOR) = 233472,
+	AT(MAX_REGISTERS_PER_MULTIPROCESSOR) = 65536,
+	AT(MANAGED_MEMORY) = 1,
+	AT(SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO) = 2,
+	AT(CONCURRENT_MANAGED_ACCESS) = 1,
+	AT(COMPUTE_PREEMPTION_SUPPORTED) = 1,
+	AT(CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM) = 1,
+	AT(COOPERATIVE_LAUNCH) = 1,
+	AT(MAX_SHARED_MEMORY_PER_BLOCK_OPTIN) = 232448,
+	AT(HOST_REGISTER_SUPPORTED) = 1,
+	AT(MAX_BLOCKS_PER_MULTIPROCESSOR) = 32,
+	AT(RESERVED_SHARED_MEMORY_PER_BLOCK) = 1024,
+	AT(MEMORY_POOLS_SUPPORTED) = 1,
+	AT(UNIFIED_FUNCTION_POINTERS) = 0,
+	AT(MEM_SYNC_DOMAIN_COUNT) = 1,
+	AT(HOST_NUMA_ID) = -1,
+	AT(NUMA_ID) = -1,
+};
+
+static int attribute(const struct device *device, CUdevice_attribute attrib)
+{
+	switch (attrib) {
+	case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
+		return (int)device->info->sm_count;
+	case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
+		return (int)device->info->cc_major;
+	case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
+		return (int)device->info->cc_minor;
+	case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID:
+		return (int)device->info->pci_bus;
+	case CU_DEVICE_ATTRIBUTE_MULTI_GPU_BOARD_GROUP_ID:
+		return device->index;
+	default:
+		return constants[attrib];
+	}
+}
+
+CUresult cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevice dev)
+{
+	ENTER(cuDeviceGetAttribute);
+	const struct device *device = device_of(dev);
+
+	if (!pi || attrib < CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK ||
+		(unsigned)attrib >= ATTRIBUTES)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!device)
+		return CUDA_ERROR_INVALID_DEVICE;
+	*pi = attribute(device, attrib);
+	return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetProperties(CUdevprop *prop, CUdevice dev)
+{
+	ENTER(cuDeviceGetProperties);
+	if (!prop)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!device_of(dev))
+		return CUDA_ERROR_INVALID_DEVICE;
+	*prop = (CUdevprop){
+		.maxThreadsPerBlock = constants[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK],
+		.maxThreadsDim = {constants[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X],
+			constants[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y],
+			constants[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z]},
+		.maxGridSize = {constants[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X],
+			constants[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y],
+			constants[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z]},
+		.sharedMemPerBlock = constants[CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK],
+		.totalConstantMemory = constants[CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY],
+		.SIMDWidth = constants[CU_DEVICE_ATTRIBUTE_WARP_SIZE],
+		.memPitch = constants[CU_DEVICE_ATTRIBUTE_MAX_PITCH],
+		.regsPerBlock = constants[CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK],
+		.clockRate = constants[CU_DEVICE_ATTRIBUTE_CLOCK_RATE],
+		.textureAlign = constants[CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT],
+	};
+	return CUDA_SUCCESS;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Life of contexts. The entry points are in context_api.c and primary.c.
+ */
+#include "context.h"
+
+#include "client.h"
+#include "entry.h"
+#include "memory.h"
+#include "module.h"
+#include "stream.h"
+#include "thread.h"
+
+static uint64_t last_id;
+static CUcontext contexts;
+
+CUresult context_current(CUcontext *ret_ctx)
+{
+	const struct thread *thread = thread_self();
+
+	if (!thread)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (thread->is_effects_thread)
+		return CUDA_ERROR_NOT_PERMITTED;
+	if (thread->context_count == 0 || !thread->contexts[thread->context_count - 1])
+		return CUDA_ERROR_INVALID_CONTEXT;
+	CUcontext ctx = thread->contexts[thread->context_count - 1];
+
+	if (!handle_is(ctx, HANDLE_CONTEXT))
+		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+	*ret_ctx = ctx;
+	return CUDA_SUCCESS;
+}
+
+CUresult context_resolve(CUcontext *ctx)
+{
+	if (!*ctx)
+		return context_current(ctx);
+	return handle_is(*ctx, HANDLE_CONTEXT) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+}
+
+static void set_default_limits(CUcontext ctx)
+{
+	ctx->limits[CU_LIMIT_STACK_SIZE] = 1024;
+	ctx->limits[CU_LIMIT_PRINTF_FIFO_SIZE] = (size_t)1 << 20;
+	ctx->limits[CU_LIMIT_MALLOC_HEAP_SIZE] = (size_t)8 << 20;
+	ctx->limits[CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH] = 2;
+	ctx->limits[CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048;
+	ctx->limits[CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = 64;
+}
+
+static CUresult register_at_server(CUcontext ctx)
+{
+	const struct wire_request request = {
+		.kind = WIRE_CONTEXT_CREATE, .device = ctx->device->index};
+	struct wire_reply reply;
+
+	if (entry_is_null())
+		return CUDA_SUCCESS;
+	if (!client_ask(&request, &reply))
+		return CUDA_ERROR_DEVICE_UNAVAILABLE;
+	if (reply.status == WIRE_NO_MEMORY)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	ctx->wire_id = reply.context;
+	return reply.status == WIRE_OK ? CUDA_SUCCESS : CUDA_ERROR_UNKNOWN;
+}
+
+CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ctx)
+{
+	CUcontext ctx = handle_create(HANDLE_CONTEXT, sizeof(*ctx));
+
+	if (!ctx)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	ctx->device = device;
+	ctx->flags = flags;
+	ctx->api_version = 3020;
+	ctx->attachments = 1;
+	set_default_limits(ctx);
+	const CUresult result = register_at_server(ctx);
+
+	if (result != CUDA_SUCCESS) {
+		handle_recycle(&ctx->handle, HANDLE_CONTEXT);
+		return result;
+	}
+	driver_lock();
+	ctx->id = ++last_id;
+	ctx->next = contexts;
+	contexts = ctx;
+	ctx->legacy = stream_create_in(ctx, CU_STREAM_DEFAULT, 0);
+	driver_unlock();
+	*ret_ctx = ctx;
+	return ctx->legacy ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult context_wait(CUcontext ctx)
+{
+	struct deps deps = {0};
+	bool complete;
+
+	driver_lock();
+	complete = deps_add_all(&deps, &ctx->orphans);
+	for (CUstream stream = ctx->streams; stream; stream = stream->next_in_context)
+		complete = complete && deps_add(&deps, stream->last) &&
+			   deps_add_all(&deps, &stream->waits);
+	driver_unlock();
+	const CUresult result = complete ? ops_wait_all(&deps) : CUDA_ERROR_OUT_OF_MEMORY;
+
+	deps_clear(&deps);
+	return result;
+}
+
+CUmodule context_find_module(CUlibrary library)
+{
+	CUmodule module = NULL;
+
+	driver_lock();
+	for (CUcontext ctx = contexts; ctx && !module; ctx = ctx->next) {
+		module = ctx->modules;
+		while (module && module->library != library)
+			module = module->next_in_context;
+	}
+	driver_unlock();
+	return module;
+}
+
+static void forget(CUcontext ctx)
+{
+	CUcontext *link = &contexts;
+
+	while (*link != ctx)
+		link = &(*link)->next;
+	*link = ctx->next;
+}
+
+CUresult context_destroy(CUcontext ctx)
+{
+	const struct wire_request request = {.kind = WIRE_CONTEXT_DESTROY, .context = ctx->wire_id};
+	struct wire_reply reply;
+	const CUresult result = context_wait(ctx);
+
+	driver_lock();
+	handle_retire(&ctx->handle);
+	forget(ctx);
+	while (ctx->streams)
+		stream_destroy_in(ctx->streams);
+	while (ctx->modules)
+		module_destroy(ctx->modules);
+	deps_clear(&ctx->orphans);
+	driver_unlock();
+	memory_release_all(ctx);
+	if (!entry_is_null())
+		(void)client_ask(&request, &reply);
+	handle_recycle(&ctx->handle, HANDLE_CONTEXT);
+	return result;
+}
+
+CUresult context_push(CUcontext ctx)
+{
+	struct thread *thread = thread_self();
+
+	if (!thread || thread->context_count == THREAD_CONTEXTS)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	thread->contexts[thread->context_count++] = ctx;
+	return CUDA_SUCCESS;
+}
+
+void context_pop_if_current(CUcontext ctx)
+{
+	struct thread *thread = thread_self();
+
+	if (thread && thread->context_count && thread->contexts[thread->context_count - 1] == ctx)
+		thread->context_count--;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Contexts: what belongs to one, which is current, and its end.
+ */
+#ifndef SIMGPU_DRIVER_CONTEXT_H
+#define SIMGPU_DRIVER_CONTEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <cuda.h>
+
+#include "device.h"
+#include "handle.h"
+#include "ops.h"
+
+struct CUctx_st {
+	struct handle handle;
+	struct device *device;
+	uint32_t wire_id; /* as the server knows it */
+	uint64_t id;      /* as cuCtxGetId tells it */
+	unsigned flags;
+	unsigned api_version;
+	bool is_primary;
+	unsigned attachments; /* cuCtxAttach */
+	CUstream streams;     /* all of them: linked by their next_in_context */
+	CUstream legacy;
+	struct deps orphans; /* last operations of streams that were destroyed */
+	CUmodule modules;    /* linked by their next_in_context */
+	CUcontext next;      /* in the list of all contexts */
+	size_t limits[CU_LIMIT_MAX];
+	CUfunc_cache cache_config;
+	CUsharedconfig shared_config;
+};
+
+/* Finds the calling thread's current context.
+ * Returns  CUDA_ERROR_INVALID_CONTEXT if there is none, CUDA_ERROR_CONTEXT_IS_DESTROYED, or
+ *          CUDA_ERROR_NOT_PERMITTED in a callback
+ */
+CUresult context_current(CUcontext *ret_ctx);
+
+/* Returns CUDA_SUCCESS if `ctx` is one; NULL stands for the current one, which is put in place. */
+CUresult context_resolve(CUcontext *ctx);
+
+/* Makes a context on `device`, current nowhere. */
+CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ctx);
+
+/* Waits for all that runs in `ctx`, then ends it and all that belongs to it. */
+CUresult context_destroy(CUcontext ctx);
+
+/* Waits for all that was submitted in `ctx` up to now. */
+CUresult context_wait(CUcontext ctx);
+
+/* Makes `ctx` the last of the calling thread's stack. */
+CUresult context_push(CUcontext ctx);
+
+/* Returns a module of `library` in any context, or NULL. Takes the driver lock. */
+CUmodule context_find_module(CUlibrary library);
+
+/* Removes the last of the calling thread's stack if it is `ctx`. */
+void context_pop_if_current(CUcontext ctx);
+
+#endif

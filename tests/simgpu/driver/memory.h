@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Who owns which addresses: device memory, managed memory, and host memory that CUDA knows of.
+ *
+ * Device memory is memory of this process: a device pointer is a host address. Each device has one
+ * large mapping without reserve, which costs nothing until it is touched and stays one mapping
+ * however many allocations lie in it. The bytes themselves are accounted by the server.
+ *
+ * All functions are safe from any thread.
+ */
+#ifndef SIMGPU_DRIVER_MEMORY_H
+#define SIMGPU_DRIVER_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cuda.h>
+
+#include "treap.h"
+
+enum memory_kind {
+	MEMORY_DEVICE,
+	MEMORY_MANAGED,
+	MEMORY_HOST,       /* allocated by the driver */
+	MEMORY_REGISTERED, /* the program's own */
+};
+
+/* What is known of an allocation. */
+struct memory {
+	struct treap range;
+	size_t size; /* as asked for; the range is rounded up */
+	enum memory_kind kind;
+	unsigned flags; /* as given by the caller */
+	CUcontext ctx;
+	struct arena *arena; /* of device and managed memory */
+	uint64_t id;
+};
+
+/* Takes `size` bytes of the device of `ctx`.
+ * size       bytes; 0 is refused
+ * low        below 4 GiB, for the entry points with 32-bit pointers
+ * Returns    CUDA_ERROR_INVALID_VALUE or CUDA_ERROR_OUT_OF_MEMORY; *ret_address is unchanged then
+ */
+CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsigned flags, bool low,
+	CUdeviceptr *ret_address);
+
+/* Gives the device or managed allocation that begins at `address` back. The caller has made sure
+ * that no operation uses it any more.
+ * Returns  CUDA_ERROR_INVALID_VALUE if none begins there
+ */
+CUresult memory_release(CUdeviceptr address);
+
+/* The same at stream order, in the effects thread: there is nobody to tell of an error. */
+void memory_release_unordered(CUdeviceptr address);
+
+/* Makes `size` bytes at `address` known as host memory. Returns
+ * CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED if a part of them is known. */
+CUresult memory_add_host(
+	CUcontext ctx, enum memory_kind kind, void *address, size_t size, unsigned flags);
+
+/* Forgets the host memory of `kind` that begins at `address`.
+ * Returns  false if there is none
+ */
+bool memory_remove_host(enum memory_kind kind, void *address, size_t *ret_size);
+
+/* Copies what is known of the allocation that `address` lies in.
+ * Returns  false if it lies in none
+ */
+bool memory_find(CUdeviceptr address, struct memory *ret_memory);
+
+/* Returns whether `bytes` from `address` on lie in one allocation. */
+bool memory_holds(CUdeviceptr address, size_t bytes);
+
+/* Gives back what belongs to `ctx`, of every kind. */
+void memory_release_all(CUcontext ctx);
+
+#endif

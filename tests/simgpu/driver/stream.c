@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Order of work in streams, and between them by way of the legacy default stream. The entry points
+ * are in stream_api.c.
+ */
+#include "stream.h"
+
+#include <stdlib.h>
+
+#include "capture.h"
+#include "context.h"
+#include "entry.h"
+#include "thread.h"
+#include "work.h"
+
+static uint64_t last_id;
+
+CUstream stream_create_in(CUcontext ctx, unsigned flags, int priority)
+{
+	CUstream stream = handle_create(HANDLE_STREAM, sizeof(*stream));
+
+	if (!stream)
+		return NULL;
+	stream->ctx = ctx;
+	stream->flags = flags;
+	stream->priority = priority;
+	stream->id = ++last_id;
+	stream->next_in_context = ctx->streams;
+	ctx->streams = stream;
+	return stream;
+}
+
+static void leave_owner(CUstream stream)
+{
+	CUstream *link = &stream->owner->streams;
+
+	while (*link != stream)
+		link = &(*link)->next_of_owner;
+	*link = stream->next_of_owner;
+	stream->owner = NULL;
+}
+
+void stream_destroy_in(CUstream stream)
+{
+	CUcontext ctx = stream->ctx;
+	CUstream *link = &ctx->streams;
+
+	while (*link != stream)
+		link = &(*link)->next_in_context;
+	*link = stream->next_in_context;
+	if (stream->owner)
+		leave_owner(stream);
+	if (stream->capture)
+		capture_forget_stream(stream);
+	/* Without memory the context's end would not wait for it: nothing else depends on this. */
+	(void)deps_add(&ctx->orphans, stream->last);
+	deps_clear(&stream->waits);
+	free(stream->tips.nodes);
+	handle_recycle(&stream->handle, HANDLE_STREAM);
+}
+
+void stream_abandon_thread(struct thread *thread)
+{
+	driver_lock();
+	while (thread->streams)
+		stream_destroy_in(thread->streams);
+	driver_unlock();
+}
+
+static CUresult per_thread_stream(CUcontext ctx, CUstream *ret_stream)
+{
+	struct thread *thread = thread_self();
+	CUstream stream = thread->streams;
+
+	while (stream && stream->ctx != ctx)
+		stream = stream->next_of_owner;
+	if (!stream) {
+		stream = stream_create_in(ctx, CU_STREAM_DEFAULT, 0);
+		if (!stream)
+			return CUDA_ERROR_OUT_OF_MEMORY;
+		stream->owner = thread;
+		stream->next_of_owner = thread->streams;
+		thread->streams = stream;
+	}
+	*ret_stream = stream;
+	return CUDA_SUCCESS;
+}
+
+CUresult stream_resolve(CUstream handle, enum stream_default meaning, CUstream *ret_stream)
+{
+	CUcontext ctx;
+	const CUresult result = context_current(&ctx);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	if (!handle)
+		handle = meaning == STREAM_LEGACY ? CU_STREAM_LEGACY : CU_STREAM_PER_THREAD;
+	if (handle == CU_STREAM_PER_THREAD)
+		return per_thread_stream(ctx, ret_stream);
+	if (handle == CU_STREAM_LEGACY)
+		handle = ctx->legacy;
+	if (!handle_is(handle, HANDLE_STREAM))
+		return CUDA_ERROR_INVALID_HANDLE;
+	*ret_stream = handle;
+	return CUDA_SUCCESS;
+}
+
+bool stream_is_blocking(CUstream stream)
+{
+	return !(stream->flags & CU_STREAM_NON_BLOCKING);
+}
+
+static bool add_own(CUstream stream, struct deps *deps)
+{
+	return deps_add(deps, stream->last) && deps_add_all(deps, &stream->waits);
+}
+
+bool stream_collect_deps(CUstream stream, struct deps *deps)
+{
+	CUcontext ctx = stream->ctx;
+
+	if (stream != ctx->legacy)
+		return add_own(stream, deps) &&
+		       (!stream_is_blocking(stream) || add_own(ctx->legacy, deps));
+	for (CUstream other = ctx->streams; other; other = other->next_in_context) {
+		if (stream_is_blocking(other) && !add_own(other, deps))
+			return false;
+	}
+	return true;
+}
+
+void stream_advance(CUstream stream, uint64_t seq)
+{
+	stream->last = seq;
+	stream->waits.count = 0;
+}
+
+CUresult stream_submit(CUstream stream, struct work *work, uint64_t *ret_seq)
+{
+	struct deps deps = {0};
+	uint64_t seq = 0;
+	CUresult result = CUDA_SUCCESS;
+
+	if (stream == stream->ctx->legacy)
+		result = capture_refuse_legacy(stream->ctx);
+	if (result == CUDA_SUCCESS && stream->capture) {
+		result = capture_add_work(stream, work);
+	} else if (result == CUDA_SUCCESS) {
+		if (stream_collect_deps(stream, &deps))
+			seq = work_submit(work, stream->ctx, stream->priority, &deps);
+		if (seq)
+			stream_advance(stream, seq);
+		else if (!entry_is_null())
+			result = CUDA_ERROR_DEVICE_UNAVAILABLE;
+		deps_clear(&deps);
+	}
+	if (ret_seq)
+		*ret_seq = seq;
+	return result;
+}
+
+enum patience { PUT_ONLY, PUT_AND_WAIT, PUT_COPY };
+
+static CUresult put(
+	CUstream handle, enum stream_default meaning, struct work *work, enum patience patience)
+{
+	bool is_waiting = patience == PUT_AND_WAIT;
+	CUstream stream;
+	uint64_t seq = 0;
+
+	if (!work)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	driver_lock();
+	CUresult result = stream_resolve(handle, meaning, &stream);
+
+	if (result == CUDA_SUCCESS && is_waiting)
+		result = capture_refuse_stream(stream);
+	if (result == CUDA_SUCCESS) {
+		if (patience == PUT_COPY && !stream->capture)
+			is_waiting = !work_stage(work);
+		result = stream_submit(stream, work, &seq);
+	}
+	driver_unlock();
+	work_unref(work);
+	return result == CUDA_SUCCESS && is_waiting ? ops_wait(seq) : result;
+}
+
+CUresult stream_put(CUstream handle, enum stream_default meaning, struct work *work)
+{
+	return put(handle, meaning, work, PUT_ONLY);
+}
+
+CUresult stream_put_and_wait(CUstream handle, enum stream_default meaning, struct work *work)
+{
+	return put(handle, meaning, work, PUT_AND_WAIT);
+}
+
+CUresult stream_put_copy(CUstream handle, enum stream_default meaning, struct work *work)
+{
+	return put(handle, meaning, work, PUT_COPY);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Time and effects of each kind of work.
+ */
+#include "work.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "context.h"
+#include "entry.h"
+#include "event.h"
+#include "memory.h"
+#include "module.h"
+
+#define DEFAULT_BLOCK_NS 10000
+#define MAX_STAGED_BYTES ((size_t)64 << 10)
+
+struct work *work_create(enum work_kind kind)
+{
+	struct work *work = calloc(1, sizeof(*work));
+
+	if (!work)
+		return NULL;
+	atomic_store_explicit(&work->refs, 1, memory_order_relaxed);
+	work->kind = kind;
+	return work;
+}
+
+void work_ref(struct work *work)
+{
+	atomic_fetch_add_explicit(&work->refs, 1, memory_order_relaxed);
+}
+
+void work_unref(struct work *work)
+{
+	/* Release and acquire: the last one sees what all others did with the work. */
+	if (!work || atomic_fetch_sub_explicit(&work->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	switch (work->kind) {
+	case WORK_KERNEL:
+		free(work->kernel.params);
+		free(work->kernel.param_bytes);
+		break;
+	case WORK_COPY:
+		free(work->copy.staged);
+		break;
+	case WORK_EVENT:
+		event_unref(work->event);
+		break;
+	default:
+		break;
+	}
+	free(work);
+}
+
+static bool copy_params(struct work_kernel *kernel, const struct sim_kernel *declared,
+	void **kernel_params, const void *buffer, size_t buffer_bytes)
+{
+	const uint32_t count = declared->param_count;
+
+	/* One byte more than nothing: kernels without parameters need no special case. */
+	kernel->param_bytes = calloc(1, declared->param_bytes + 1u);
+	kernel->params = calloc(count + 1u, sizeof(*kernel->params));
+	if (!kernel->param_bytes || !kernel->params)
+		return false;
+	if (buffer)
+		memcpy(kernel->param_bytes, buffer,
+			buffer_bytes < declared->param_bytes ? buffer_bytes
+							     : declared->param_bytes);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct sim_param *param = &declared->params[i];
+
+		kernel->params[i] = kernel->param_bytes + param->offset;
+		if (kernel_params)
+			memcpy(kernel->params[i], kernel_params[i], param->size);
+	}
+	return true;
+}
+
+struct work *work_create_kernel(CUfunction function, const struct simgpu_twin_launch *launch,
+	void **kernel_params, const void *buffer, size_t buffer_bytes)
+{
+	struct work *work = work_create(WORK_KERNEL);
+
+	if (!work)
+		return NULL;
+	work->kernel.function = function;
+	work->kernel.launch = *launch;
+	work->kernel.launch.param_count = function->declared->param_count;
+	if (copy_params(&work->kernel, function->declared, kernel_params, buffer, buffer_bytes))
+		return work;
+	work_unref(work);
+	return NULL;
+}
+
+bool work_stage(struct work *work)
+{
+	struct work_copy *copy = &work->copy;
+	const size_t rows = copy->height * copy->depth;
+
+	if (!copy->src_is_pageable && !copy->dst_is_pageable)
+		return true;
+	if (copy->dst_is_pageable || copy->width * rows > MAX_STAGED_BYTES)
+		return false;
+	char *staged = malloc(copy->width * rows + 1);
+
+	if (!staged)
+		return false;
+	for (size_t i = 0; i < rows; i++) {
+		const char *slice = copy->src + i / copy->height * copy->src_slice;
+
+		memcpy(staged + i * copy->width, slice + i % copy->height * copy->src_pitch,
+			copy->width);
+	}
+	copy->src = copy->staged = staged;
+	copy->src_pitch = copy->width;
+	copy->src_slice = copy->width * copy->height;
+	return true;
+}
+
+static uint64_t listed_block_ns(const struct wire_machine *machine, const char *name)
+{
+	uint64_t any = DEFAULT_BLOCK_NS;
+
+	for (uint32_t i = 0; i < machine->kernel_count && i < WIRE_MAX_KERNELS; i++) {
+		const struct wire_kernel_time *kernel = &machine->kernels[i];
+
+		if (strncmp(kernel->name, name, sizeof(kernel->name) - 1) == 0)
+			return kernel->block_ns;
+		if (strcmp(kernel->name, "*") == 0)
+			any = kernel->block_ns;
+	}
+	return any;
+}
+
+/* The server may change the table at any time: the generation is odd meanwhile. */
+static uint64_t block_ns(const char *name)
+{
+	const struct wire_machine *machine = entry.machine;
+
+	for (;;) {
+		/* Both pair with the server's updates around a change. */
+		const uint32_t before =
+			atomic_load_explicit(&machine->generation, memory_order_acquire);
+		const uint64_t found = listed_block_ns(machine, name);
+
+		atomic_thread_fence(memory_order_acquire);
+		if (before % 2 == 0 &&
+			before == atomic_load_explicit(&machine->generation, memory_order_relaxed))
+			return found;
+		sched_yield();
+	}
+}
+
+static uint64_t copy_ns(uint64_t bytes)
+{
+	const uint64_t mib_per_ms = entry.machine->copy_mib_per_ms;
+
+	return mib_per_ms ? bytes * 1000000u / (mib_per_ms << 20) : 0;
+}
+
+static void lower_kernel(const struct work_kernel *kernel, struct wire_op *op)
+{
+	const struct simgpu_twin_launch *launch = &kernel->launch;
+	const uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
+	const uint32_t at_a_time =
+		function_blocks_per_sm(kernel->function, threads, launch->shared_bytes);
+
+	op->kind = WIRE_OP_KERNEL;
+	op->blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
+	op->blocks_per_sm = at_a_time ? at_a_time : 1;
+	op->duration_ns = block_ns(kernel->function->declared->name);
+}
+
+static void lower(const struct work *work, struct wire_op *op)
+{
+	switch (work->kind) {
+	case WORK_KERNEL:
+		lower_kernel(&work->kernel, op);
+		break;
+	case WORK_COPY:
+		op->kind = WIRE_OP_COPY;
+		op->duration_ns = copy_ns(work->copy.width * work->copy.height * work->copy.depth);
+		break;
+	case WORK_FILL:
+		op->kind = WIRE_OP_COPY;
+		op->duration_ns =
+			copy_ns(work->fill.width * work->fill.element_bytes * work->fill.height);
+		break;
+	default:
+		op->kind = WIRE_OP_MARKER;
+		break;
+	}
+}
+
+uint64_t work_submit(struct work *work, CUcontext ctx, int priority, const struct deps *deps)
+{
+	struct wire_op op;
+
+	memset(&op, 0, offsetof(struct wire_op, deps));
+	op.context = ctx->wire_id;
+	op.priority = priority;
+	lower(work, &op);
+	return ops_submit(&op, deps, work);
+}
+
+static void apply_kernel(const struct work_kernel *kernel)
+{
+	if (kernel->function->twin)
+		kernel->function->twin(&kernel->launch, kernel->params);
+}
+
+static void apply_copy(const struct work_copy *copy)
+{
+	for (size_t z = 0; z < copy->depth; z++) {
+		char *dst = copy->dst + z * copy->dst_slice;
+		const char *src = copy->src + z * copy->src_slice;
+
+		/* Overlap is undefined on a GPU, but must not be here. */
+		for (size_t y = 0; y < copy->height; y++)
+			memmove(dst + y * copy->dst_pitch, src + y * copy->src_pitch, copy->width);
+	}
+}
+
+static void fill_row(const struct work_fill *fill, char *row)
+{
+	if (fill->element_bytes == 1) {
+		memset(row, (int)(fill->value & 0xff), fill->width);
+		return;
+	}
+	for (size_t x = 0; x < fill->width; x++) {
+		const uint16_t low = (uint16_t)fill->value;
+		const void *value = fill->element_bytes == 2 ? (const void *)&low : &fill->value;
+
+		memcpy(row + x * fill->element_bytes, value, fill->element_bytes);
+	}
+}
+
+void work_apply(struct work *work, const struct wire_ring_entry *completion)
+{
+	switch (work->kind) {
+	case WORK_EMPTY:
+		break;
+	case WORK_KERNEL:
+		apply_kernel(&work->kernel);
+		break;
+	case WORK_COPY:
+		apply_copy(&work->copy);
+		break;
+	case WORK_FILL:
+		for (size_t y = 0; y < work->fill.height; y++)
+			fill_row(&work->fill, work->fill.dst + y * work->fill.pitch);
+		break;
+	case WORK_HOST:
+		work->host.function(work->host.user_data);
+		break;
+	case WORK_CALLBACK:
+		work->callback.function(
+			work->callback.stream, CUDA_SUCCESS, work->callback.user_data);
+		break;
+	case WORK_EVENT:
+		event_happened(work->event, completion->seq, completion->end_ns);
+		break;
+	case WORK_RELEASE:
+		memory_release_unordered(work->release);
+		break;
+	}
+}
