@@ -16,9 +16,9 @@
 
 #define MIB ((uint64_t)1 << 20)
 
-/* Room for the context, which counts as well, and for one block but not for two. */
+/* Room for the context, which counts as well, and for one block, but not for two. */
 #define QUOTA (4096 * MIB)
-#define BLOCK (2048 * MIB)
+#define BLOCK (2560 * MIB)
 
 static void expect(bool is_so, const char *what)
 {

@@ -36,7 +36,7 @@ example_test(saxpy_with_a_share
 example_test(saxpy_without_its_twin_is_wrong
     --status 1 "result wrong" -- ${machine} ${bin}/saxpy)
 example_test(saxpy_with_a_wrong_argument
-    --status 2 "--elements \"many\": not a whole number" -- ${bin}/saxpy --elements many)
+    --status 2 "--elements \"many\": not a whole number" -- ${machine} ${bin}/saxpy --elements many)
 
 # A kernel of one millisecond: 1000 a second at most. These bounds hold on a loaded machine as well.
 foreach(mode sync queue graph)
