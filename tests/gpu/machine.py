@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# The machine under test: how a program is run on it, bare or inside a slice, and what it is.
+import ctypes
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.dirname(os.path.dirname(HERE))
+GIB = 1 << 30
+LOGGED_CHARS = 20000  # of one output of one command
+
+# A machine that is large enough for every row. Kernels of one thread run as long as is set here.
+SIMGPU_SETTINGS = ("memory=8GiB", "kernel.gpu_spin=2ms", "kernel.gpu_empty=2us")
+
+
+class Failed(Exception):
+    """Something does not hold; the text says what."""
+
+
+class Skipped(Exception):
+    """Cannot be found out on this machine; the text says why."""
+
+
+class OutOfTime(Exception):
+    """The budget ended while a command ran."""
+
+
+class Machine:
+    """Runs programs of the build. Every command ends by `deadline` (time.monotonic()), which the
+    runner sets for each row, and its output goes to the log."""
+
+    def __init__(self, build, out, is_simulated):
+        self.build = os.path.abspath(build)
+        self.out = os.path.abspath(out)
+        self.is_simulated = is_simulated
+        self.deadline = self.budget_end = float("inf")
+        os.makedirs(self.out, exist_ok=True)
+        self.log = open(os.path.join(self.out, "log.txt"), "w", encoding="utf-8")
+
+    def program(self, name):
+        """The path of a program of tests/gpu; skips the row where it was not built."""
+        return self.built("gpu", name)
+
+    def built(self, *names):
+        path = os.path.join(self.build, *names)
+        if not os.path.exists(path):
+            raise Skipped(f"{os.path.join(*names)} is not in the build")
+        return path
+
+    def library(self):
+        return os.path.join(self.build, "lib", "libcuslice.so")
+
+    def needs_real_gpu(self):
+        if self.is_simulated:
+            raise Skipped("needs the CUDA runtime, which does not run on simgpu")
+
+    def slice(self, memory=None, compute=None):
+        """The environment of a slice: bytes, and a share such as 25%."""
+        env = {"LD_PRELOAD": self.library()}
+        if memory is not None:
+            env["CUSLICE_MEMORY"] = str(memory)
+        if compute is not None:
+            env["CUSLICE_COMPUTE"] = compute
+        return env
+
+    def run(self, argv, env=None, settings=(), is_on_machine=True):
+        """Runs to the end and returns stdout; anything but status 0 fails the row. `settings` are
+        further ones of simgpu; a command that is not `is_on_machine` needs none."""
+        command = list(argv)
+        if self.is_simulated and is_on_machine:
+            command = self.on_simgpu(argv, settings)
+        full_env = {**os.environ, **(env or {})}
+        self.log.write(f"\n$ {self.shown(argv, env)}\n")
+        with tempfile.TemporaryFile("w+", errors="replace") as stdout, \
+                tempfile.TemporaryFile("w+", errors="replace") as stderr:
+            status = self.wait(subprocess.Popen(
+                command, env=full_env, cwd=TREE, stdin=subprocess.DEVNULL, stdout=stdout,
+                stderr=stderr, start_new_session=True))
+            texts = [self.take(stdout), self.take(stderr)]
+        self.log.flush()
+        if status != 0:
+            raise Failed(f"{self.shown(argv, env)}: {how_ended(status)}"
+                         f"{last_line(texts[1] or texts[0])}")
+        return texts[0]
+
+    def on_simgpu(self, argv, settings):
+        command = [self.built("simgpu", "simgpu"), "run"]
+        for setting in (*SIMGPU_SETTINGS, *settings):
+            command += ["-s", setting]
+        return [*command, "--", *argv]
+
+    def take(self, file):
+        file.seek(0)
+        text = file.read()
+        self.log.write(text[:LOGGED_CHARS])
+        if len(text) > LOGGED_CHARS:
+            self.log.write(f"... ({len(text)} characters in all)\n")
+        return text
+
+    def wait(self, process):
+        """Waits until the deadline; then the process and all that it started are killed. One that
+        cannot even be killed is left behind."""
+        try:
+            return process.wait(max(0.1, self.deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.log.write("(did not die)\n")
+        self.log.write("(killed: took too long)\n")
+        if time.monotonic() >= self.budget_end:
+            raise OutOfTime()
+        raise Failed(f"{os.path.basename(process.args[-1])}: hung, or took too long")
+
+    def shown(self, argv, env):
+        """The command line as one would type it, with short names."""
+        words = [f"{name}={value}" for name, value in (env or {}).items()] + list(argv)
+        return " ".join(word.replace(self.build + "/", "").replace(TREE + "/", "")
+                        .replace(self.out + "/", "") for word in words)
+
+
+
+def how_ended(status):
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    if status > 128 and status - 128 in signal.valid_signals():
+        return f"killed by {signal.Signals(status - 128).name}"
+    return f"exit status {status}"
+
+
+def last_line(text):
+    lines = text.strip().splitlines()
+    return f": {lines[-1][:200]}" if lines else ""
+
+
+def values_of(text):
+    """{key: value} of the lines `key=value`."""
+    return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+
+
+def answer(argv, pattern=r"(.+)"):
+    """What a command of the system says, or "unknown"."""
+    try:
+        text = subprocess.run(argv, capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    found = re.search(pattern, text)
+    return found.group(1).strip() if found else "unknown"
+
+
+def cuda_of_driver():
+    """The newest CUDA version that the driver knows. Needs no cuInit."""
+    version = ctypes.c_int()
+    try:
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return "unknown"
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def cpu_model():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            found = re.search(r"^model name\s*:\s*(.+)$", file.read(), re.MULTILINE)
+    except OSError:
+        return platform.machine()
+    return found.group(1) if found else platform.machine()
+
+
+def facts_of(machine):
+    """What the report says of the machine, in order."""
+    facts = {"date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    if machine.is_simulated:
+        facts["GPU"] = "simgpu (simulated)"
+    else:
+        facts["GPU"] = answer(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+        facts["GPU memory"] = answer(
+            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader"])
+        facts["driver"] = answer(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+        facts["CUDA of the driver"] = cuda_of_driver()
+    facts["CUDA toolkit"] = answer([shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc",
+                                    "--version"], r"release ([\d.]+)")
+    facts["CPU"] = f"{cpu_model()}, {os.cpu_count()} logical cores"
+    facts["system"] = f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}"
+    facts["cuslice"] = answer([os.path.join(machine.build, "bin", "cuslice"), "--version"])
+    facts["commit"] = answer(["git", "-C", TREE, "rev-parse", "--short=12", "HEAD"])
+    return facts

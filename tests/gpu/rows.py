@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# The rows of the report, the most valuable first: what does not fit into the budget is left out
+# from the end.
+from functools import partial
+
+import driver_checks as driver
+import program_checks as program
+from runner import Row
+
+CLIENT_KINDS = (
+    ("linked", "gpu-client-linked", "linked"),
+    ("dlsym", "gpu-client-lookup", "dlsym"),
+    ("procaddress", "gpu-client-lookup", "procaddress"),
+    ("procaddress-v2", "gpu-client-lookup", "procaddress-v2"),
+    ("procaddress-per-thread", "gpu-client-lookup", "procaddress-per-thread"),
+    ("libcuda.so", "gpu-client-lookup", "libcuda.so"),
+)
+
+# Check of gpu-semantics, what libcuslice.so takes for granted, seconds.
+SEMANTICS = (
+    ("elapsed_negative", "a second event that came earlier gives a negative time", 3),
+    ("capture_relaxed", "relaxed event calls do not spoil a global capture", 3),
+    ("capture_legacy", "asking the legacy stream does not spoil a capture", 3),
+    ("stream_context", "a stream tells its own context, and is sampled, in any other", 3),
+    ("primary_state", "retain and release leave a primary context as it was", 3),
+    ("primary_reset", "a reset of the primary context gives its memory back", 3),
+    ("free_async_linear", "cuMemFreeAsync frees memory of cuMemAlloc", 3),
+    ("empty_elapsed", "events around an empty launch bill at most 20 us", 3),
+    ("event_cost", "cuEventRecord takes the host at most 10 us", 3),
+    ("elapsed_step", "event times have steps of at most 1 us after 5 s", 8),
+    ("old_allocation", "the 32-bit cuMemAlloc works, or refuses", 3),
+)
+
+# Script, seconds. The import alone takes up to 10 s, and each runs twice.
+FRAMEWORKS = (("torch", "PyTorch", 45), ("cupy", "CuPy", 30), ("triton", "Triton", 40),
+              ("jax", "JAX", 45))
+
+
+def first_rows():
+    yield Row("programs", "the programs of the build run here", 5, driver.check_programs)
+    yield Row("identity", "symbol and cuGetProcAddress give one address for each hooked function",
+              3, driver.check_identity)
+    yield Row("routing", "with limits, each lookup of a hooked function leads to its hook, and no "
+              "other", 3, driver.check_routing)
+    for name, executable, kind in CLIENT_KINDS:
+        yield Row(f"client.{name}", "quota seen, refusal beyond it, recovery; bare: untouched", 5,
+                  partial(driver.check_client, executable, kind))
+
+
+def program_rows():
+    for kind in ("static", "shared"):
+        yield Row(f"runtime.{kind}", "CUDA runtime: as a client, and results equal to a bare run",
+                  6, partial(program.check_runtime, kind))
+    yield Row("saxpy", "result right, bare and under `cuslice run`; quota seen and refused", 5,
+              program.check_saxpy)
+    for mode in ("queue", "graph"):
+        yield Row(f"busy.{mode}", "rate at 50 % and 25 % is within 2 points of that", 18,
+                  partial(program.check_busy, mode))
+
+
+def rows_of_evidence():
+    for name, title, seconds in SEMANTICS:
+        yield Row(f"semantics.{name}", title, seconds, partial(driver.check_semantics, name))
+    yield Row("allocations", "what an allocation takes of the device could be measured", 10,
+              driver.check_allocations)
+    yield Row("charges", "the ledger charges at least what the driver takes", 20,
+              driver.check_charges)
+    name, title, seconds = FRAMEWORKS[0]
+    yield Row(name, f"{title}: results equal to a bare run, quota seen, out of memory beyond it, "
+              "recovery", seconds, partial(program.check_framework, name))
+    yield Row("trace.client", "lookups and calls of a client are logged", 2,
+              partial(program.check_trace, "client"))
+    yield Row("trace.runtime", "lookups and calls of the CUDA runtime are logged", 4,
+              partial(program.check_trace, "runtime"))
+    yield Row("trace.torch", "lookups and calls of PyTorch are logged", 20,
+              partial(program.check_trace, "torch"))
+    yield Row("busy.sync", "rate at 50 % and 25 % is within 2 points of that", 18,
+              partial(program.check_busy, "sync"))
+    yield Row("costs", "cuslice-bench runs; its figures", 40, program.check_costs)
+    for name, title, seconds in FRAMEWORKS[1:]:
+        yield Row(name, f"{title}: as PyTorch", seconds, partial(program.check_framework, name))
+
+
+def all_rows():
+    return [*first_rows(), *program_rows(), *rows_of_evidence()]

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# That no row can end the report or make it look better than it is: crashes, hangs, mistakes, a used
+# up budget. Needs no GPU and no simgpu.
+import json
+import os
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import report
+import runner
+from driver_checks import QUOTA, judge_slice
+from machine import Failed, Machine, Skipped
+from program_checks import read_trace
+
+
+def row(name, check, estimate=1):
+    return runner.Row(name, "a claim", estimate, check)
+
+
+def shell(command):
+    return lambda machine: {"said": machine.run(["sh", "-c", command])}
+
+
+class RunnerTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.machine = Machine(self.folder.name, self.folder.name, is_simulated=False)
+
+    def tearDown(self):
+        self.machine.log.close()
+        self.folder.cleanup()
+
+    def run_rows(self, *rows, budget=60):
+        runner.run_rows(rows, self.machine, budget)
+        return [one.status for one in rows]
+
+    def test_a_crash_fails_its_row_only(self):
+        crashing, fine = row("crash", shell("kill -SEGV $$")), row("fine", shell("echo yes"))
+
+        statuses = self.run_rows(crashing, fine)
+
+        self.assertEqual(statuses, ["fail", "pass"])
+        self.assertIn("SIGSEGV", crashing.reason)
+        self.assertEqual(fine.figures, {"said": "yes\n"})
+
+    def test_an_error_is_quoted(self):
+        failing = row("status", shell("echo reason >&2; exit 3"))
+
+        self.run_rows(failing)
+
+        self.assertRegex(failing.reason, "exit status 3: reason")
+
+    def test_a_hang_is_killed_with_its_children(self):
+        marker = os.path.join(self.folder.name, "alive")
+        hanging = row("hang", shell(f"(sleep 2; touch {marker}) & wait"))
+        fine = row("fine", shell("true"))
+        least, runner.LEAST_S = runner.LEAST_S, 0
+        patience, runner.PATIENCE = runner.PATIENCE, 0.5
+
+        statuses = self.run_rows(hanging, fine)
+
+        runner.LEAST_S, runner.PATIENCE = least, patience
+        self.assertEqual(statuses, ["fail", "pass"])
+        self.assertIn("hung", hanging.reason)
+        time.sleep(2)
+        self.assertFalse(os.path.exists(marker))
+
+    def test_a_mistake_in_a_row_fails_it(self):
+        self.assertEqual(self.run_rows(row("mistake", lambda machine: 1 // 0)), ["fail"])
+
+    def test_a_row_that_does_not_fit_is_skipped(self):
+        long, short = row("long", shell("true"), estimate=100), row("short", shell("true"))
+
+        statuses = self.run_rows(long, short, budget=10)
+
+        self.assertEqual(statuses, ["skip", "pass"])
+        self.assertIn("budget used up", long.reason)
+
+    def test_the_end_of_the_budget_is_no_failure(self):
+        cut = row("cut", shell("sleep 20"))
+
+        start = time.monotonic()
+        statuses = self.run_rows(cut, budget=1.2)
+
+        self.assertEqual(statuses, ["skip"])
+        self.assertLess(time.monotonic() - start, 10)
+
+    def test_programs_that_do_not_run_end_it(self):
+        def broken(machine):
+            raise Failed("version `GLIBC_9.9' not found")
+
+        self.assertEqual(self.run_rows(row("programs", broken), row("next", shell("true"))),
+                         ["fail", "skip"])
+
+    def test_a_report_tells_all(self):
+        def skipped(machine):
+            raise Skipped("not here")
+
+        def found(machine):
+            raise Failed("wrong", {"figure": 7, "table": ["a line"]})
+
+        rows = [row("good", shell("true")), row("bad", found), row("absent", skipped)]
+        self.run_rows(*rows)
+        report.write_report(self.folder.name, {"GPU": "none"}, rows)
+
+        with open(os.path.join(self.folder.name, "report.json"), encoding="utf-8") as file:
+            written = json.load(file)
+        self.assertEqual([(one["name"], one["status"]) for one in written["rows"]],
+                         [("good", "pass"), ("bad", "fail"), ("absent", "skip")])
+        self.assertEqual(written["rows"][1]["figures"]["figure"], 7)
+        with open(os.path.join(self.folder.name, "report.md"), encoding="utf-8") as file:
+            text = file.read()
+        for expected in ("1 passed, 1 failed, 1 skipped", "wrong", "a line", "not here"):
+            self.assertIn(expected, text)
+
+
+GOOD_BARE = {"total_bytes": str(16 * QUOTA), "over": "CUDA_ERROR_OUT_OF_MEMORY",
+             "over_untouched": "yes", "recovered": "yes", "data": "right"}
+GOOD_SLICED = {**GOOD_BARE, "total_bytes": str(QUOTA), "device_total_bytes": str(QUOTA),
+               "free_bytes": str(QUOTA), "granted_bytes": str(QUOTA),
+               "refused": "CUDA_ERROR_OUT_OF_MEMORY"}
+
+
+class JudgeTest(unittest.TestCase):
+    def test_what_holds_passes(self):
+        figures = judge_slice(GOOD_BARE, GOOD_SLICED, QUOTA, equal=("data",))
+
+        self.assertEqual(figures["total seen"], QUOTA)
+
+    def test_each_offence_fails(self):
+        offences = {
+            "total_bytes": str(16 * QUOTA), "device_total_bytes": str(QUOTA + 1),
+            "free_bytes": str(QUOTA + 1), "over": "CUDA_SUCCESS", "over_untouched": "no",
+            "granted_bytes": str(QUOTA + 1), "refused": "CUDA_SUCCESS", "recovered": "no",
+            "data": "wrong",
+        }
+        for key, value in offences.items():
+            with self.subTest(key), self.assertRaises(Failed):
+                judge_slice(GOOD_BARE, {**GOOD_SLICED, key: value}, QUOTA, equal=("data",))
+
+    def test_nothing_said_fails(self):
+        with self.assertRaises(Failed):
+            judge_slice({}, {}, QUOTA)
+
+
+class TraceTest(unittest.TestCase):
+    def test_processes_are_added_up(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for pid in (1, 2):
+                with open(os.path.join(folder, f"trace.{pid}"), "w", encoding="utf-8") as file:
+                    file.write("lookup,dlsym,cuInit,0,0,cuInit\ncalls,cuInit,3\n")
+
+            lookups, calls = read_trace(os.path.join(folder, "trace.*"))
+
+        self.assertEqual(lookups, {("dlsym", "cuInit", "0", "0", "cuInit")})
+        self.assertEqual(calls, {"cuInit": 6})
+
+
+if __name__ == "__main__":
+    unittest.main()
