@@ -16,8 +16,8 @@
 #define MAX_CONTEXTS 8   /* metered contexts of one device; more are billed as predicted */
 #define MAX_FLIGHTS  128 /* commands in flight on one device */
 
-/* What a tenant may do at once after a pause. */
-#define BURST_NS (20 * NS_PER_MS)
+/* What a tenant may do at once after a pause, unless governor_set_burst() says otherwise. */
+#define DEFAULT_BURST_NS (20 * NS_PER_MS)
 /* Predicted time in flight, beyond one command: enough to keep the device busy, little enough to
  * stop soon. */
 #define IN_FLIGHT_NS (2 * NS_PER_MS)
@@ -50,12 +50,16 @@ struct device {
 };
 
 static struct device *devices;
-static _Atomic uint32_t shares_ppm[MAX_DEVICES]; /* pass to children */
+/* Both pass to children. */
+static _Atomic uint32_t shares_ppm[MAX_DEVICES];
+static _Atomic uint64_t bursts_ns[MAX_DEVICES];
 
 bool governor_init(void)
 {
-	for (unsigned i = 0; i < MAX_DEVICES; i++)
+	for (unsigned i = 0; i < MAX_DEVICES; i++) {
 		atomic_store_explicit(&shares_ppm[i], PPM_WHOLE, memory_order_relaxed);
+		governor_set_burst(i, DEFAULT_BURST_NS);
+	}
 	devices = wipe_alloc(MAX_DEVICES * sizeof(*devices));
 	return devices != NULL;
 }
@@ -73,6 +77,11 @@ void governor_tighten_share(unsigned device, uint32_t ppm)
 		;
 }
 
+void governor_set_burst(unsigned device, uint64_t burst_ns)
+{
+	atomic_store_explicit(&bursts_ns[device], burst_ns, memory_order_relaxed);
+}
+
 uint64_t governor_billed_ns(unsigned device)
 {
 	return atomic_load_explicit(&devices[device].billed_ns, memory_order_relaxed);
@@ -80,7 +89,9 @@ uint64_t governor_billed_ns(unsigned device)
 
 static void start_device(struct device *dev, uint32_t share_ppm, uint64_t now_ns)
 {
-	bucket_init(&dev->bucket, share_ppm, BURST_NS, now_ns);
+	uint64_t burst_ns = atomic_load_explicit(&bursts_ns[dev - devices], memory_order_relaxed);
+
+	bucket_init(&dev->bucket, share_ppm, burst_ns, now_ns);
 	dev->newest_next = &dev->oldest;
 	for (unsigned i = 0; i < MAX_FLIGHTS; i++) {
 		dev->flights[i].next = dev->spare;

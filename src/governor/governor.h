@@ -38,6 +38,10 @@ void governor_tighten_share(unsigned device, uint32_t ppm);
 uint32_t governor_share(unsigned device);     /* PPM_WHOLE without one */
 uint64_t governor_billed_ns(unsigned device); /* GPU time billed to this process so far */
 
+/* GPU time that may be used at once after a pause, 20 ms at first. Takes effect at the process's
+ * first launch on the device, and in children that it forks. */
+void governor_set_burst(unsigned device, uint64_t burst_ns);
+
 /* Waits until the command may go. Never touches a stream that captures, nor a device without a
  * share. ret_ticket is always set, and given to governor_submitted() with what the driver
  * answered to the launch. */
