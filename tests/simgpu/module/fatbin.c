@@ -42,16 +42,27 @@ struct candidate {
 	const unsigned char *payload;
 };
 
-/* A cubin goes before PTX, a newer architecture before an older one. */
-static bool is_better(const struct fatbin_entry *entry, const struct fatbin_entry *than)
+/* A cubin runs on its own major version from its minor one on, PTX on all that is newer. */
+static bool fits(const struct fatbin_entry *entry, uint32_t sm)
 {
+	if (entry->sm > sm)
+		return false;
+	return entry->kind == FATBIN_KIND_PTX || entry->sm / 10 == sm / 10;
+}
+
+/* What fits goes first, then a cubin before PTX, then a newer architecture before an older one. */
+static bool is_better(
+	const struct fatbin_entry *entry, const struct fatbin_entry *than, uint32_t sm)
+{
+	if (fits(entry, sm) != fits(than, sm))
+		return fits(entry, sm);
 	if (entry->kind != than->kind)
 		return entry->kind == FATBIN_KIND_ELF;
 	return entry->sm > than->sm;
 }
 
 static enum sim_module_status choose_entry(
-	const unsigned char *data, size_t size, struct candidate *ret_choice)
+	const unsigned char *data, size_t size, uint32_t sm, struct candidate *ret_choice)
 {
 	struct candidate best = {0};
 
@@ -62,7 +73,7 @@ static enum sim_module_status choose_entry(
 			entry.size > size - entry.header_size)
 			return SIM_MODULE_INVALID_IMAGE;
 		bool is_known = entry.kind == FATBIN_KIND_ELF || entry.kind == FATBIN_KIND_PTX;
-		if (is_known && (!best.payload || is_better(&entry, &best.entry)))
+		if (is_known && (!best.payload || is_better(&entry, &best.entry, sm)))
 			best = (struct candidate){entry, data + entry.header_size};
 		data += entry.header_size + entry.size;
 		size -= entry.header_size + (size_t)entry.size;
@@ -100,7 +111,7 @@ static enum sim_module_status unpack(
 	return SIM_MODULE_OK;
 }
 
-enum sim_module_status fatbin_parse(const void *data, struct sim_module_image *image)
+enum sim_module_status fatbin_parse(const void *data, uint32_t sm, struct sim_module_image *image)
 {
 	struct fatbin_header header;
 	struct candidate choice;
@@ -111,7 +122,7 @@ enum sim_module_status fatbin_parse(const void *data, struct sim_module_image *i
 	if (header.header_size < sizeof(header))
 		return SIM_MODULE_INVALID_IMAGE;
 	enum sim_module_status status = choose_entry(
-		(const unsigned char *)data + header.header_size, header.size, &choice);
+		(const unsigned char *)data + header.header_size, header.size, sm, &choice);
 	if (status == SIM_MODULE_OK)
 		status = unpack(&choice, &payload, &size);
 	if (status != SIM_MODULE_OK)

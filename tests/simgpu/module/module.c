@@ -32,7 +32,7 @@ static uint32_t magic_of(const void *data)
 	return magic;
 }
 
-static enum sim_module_status parse(const void *data, struct sim_module_image *image)
+static enum sim_module_status parse(const void *data, uint32_t sm, struct sim_module_image *image)
 {
 	uint32_t magic = magic_of(data);
 
@@ -41,24 +41,30 @@ static enum sim_module_status parse(const void *data, struct sim_module_image *i
 		memcpy(&wrapper, data, sizeof(wrapper));
 		if (!wrapper.data || magic_of(wrapper.data) != FATBIN_MAGIC)
 			return SIM_MODULE_INVALID_IMAGE;
-		return fatbin_parse(wrapper.data, image);
+		return fatbin_parse(wrapper.data, sm, image);
 	}
 	if (magic == FATBIN_MAGIC)
-		return fatbin_parse(data, image);
+		return fatbin_parse(data, sm, image);
 	if (memcmp(&magic, ELFMAG, SELFMAG) == 0)
 		return cubin_parse(data, cubin_size(data), image);
 	return ptx_parse(data, image);
 }
 
-enum sim_module_status sim_module_parse(const void *image, struct sim_module_image **ret_image)
+enum sim_module_status sim_module_parse_for(
+	const void *image, uint32_t sm, struct sim_module_image **ret_image)
 {
 	struct sim_module_image *parsed = calloc(1, sizeof(*parsed));
 	if (!parsed)
 		return SIM_MODULE_UNSUPPORTED;
-	enum sim_module_status status = parse(image, parsed);
+	enum sim_module_status status = parse(image, sm, parsed);
 	if (status == SIM_MODULE_OK)
 		*ret_image = parsed;
 	else
 		sim_module_free(parsed);
 	return status;
+}
+
+enum sim_module_status sim_module_parse(const void *image, struct sim_module_image **ret_image)
+{
+	return sim_module_parse_for(image, 0, ret_image);
 }

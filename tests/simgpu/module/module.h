@@ -56,6 +56,13 @@ enum sim_module_status {
  * SIM_MODULE_OK and belongs to the caller, who gives it back with sim_module_free. */
 enum sim_module_status sim_module_parse(const void *image, struct sim_module_image **ret_image);
 
+/* The same for a device of compute capability `sm` (90 for 9.0): of a fatbin, take what a driver
+ * would take for it, a cubin of the same major version or else PTX. Where nothing in it fits, and
+ * with sim_module_parse, the cubin for the newest architecture is taken; the caller sees by `sm` of
+ * the image that it does not fit. */
+enum sim_module_status sim_module_parse_for(
+	const void *image, uint32_t sm, struct sim_module_image **ret_image);
+
 /* Give back an image and all it points to. NULL is allowed. */
 void sim_module_free(struct sim_module_image *image);
 

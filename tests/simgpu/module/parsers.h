@@ -24,8 +24,8 @@ enum sim_module_status cubin_parse(const void *data, size_t size, struct sim_mod
  * tools write last. 0 if it is no ELF64 of the CUDA architecture. Reads sizeof(Elf64_Ehdr). */
 size_t cubin_size(const void *data);
 
-/* A fatbin. Its header tells its length. Takes the cubin for the newest architecture, else PTX. */
-enum sim_module_status fatbin_parse(const void *data, struct sim_module_image *image);
+/* A fatbin. Its header tells its length. For `sm` see sim_module_parse_for; 0 fits nothing. */
+enum sim_module_status fatbin_parse(const void *data, uint32_t sm, struct sim_module_image *image);
 
 /* Undo the compression of a fatbin entry. False if the library for it is not on the machine, or if
  * the data are not `out_size` bytes when uncompressed. */

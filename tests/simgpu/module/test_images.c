@@ -221,6 +221,27 @@ static void wrapper_leads_to_its_fatbin(void **state)
 	free(data);
 }
 
+/* samples.plain.fatbin holds cubins for sm_75 and sm_90, and PTX for compute_75. */
+static void fatbin_gives_what_fits_the_device(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t device, image;
+	} rows[] = {{75, 75}, {90, 90}, {80, 0}, {100, 0}, {70, 90}};
+	size_t size;
+	void *data = load_file(SAMPLES_BINARY_DIR, "samples.plain.fatbin", &size);
+	if (!data)
+		skip();
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct sim_module_image *image = NULL;
+		assert_int_equal(SIM_MODULE_OK, sim_module_parse_for(data, rows[i].device, &image));
+		assert_samples(image, rows[i].image);
+		sim_module_free(image);
+	}
+	free(data);
+}
+
 static void wrapper_of_something_else_is_invalid(void **state)
 {
 	(void)state;
@@ -250,6 +271,7 @@ int main(void)
 		cmocka_unit_test(fatbin_in_lz4_is_read),
 		cmocka_unit_test(relocatable_cubin_is_unsupported),
 		cmocka_unit_test(wrapper_leads_to_its_fatbin),
+		cmocka_unit_test(fatbin_gives_what_fits_the_device),
 		cmocka_unit_test(wrapper_of_something_else_is_invalid),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,50 +196,51 @@ static void addresses_stay_zero(void **state)
 		expected, sizeof(expected));
 }
 
+/* What stands behind a good preamble. */
+static const char *const wrong_bodies[] = {
+	".entry",
+	".entry 7() { ret; }",
+	".entry k(",
+	".entry k(.param .u32) { ret; }",
+	".entry k(.param .u33 a) { ret; }",
+	".entry k(.param .u32 a .param .u32 b) { ret; }",
+	".entry k(.reg .u32 a) { ret; }",
+	".entry k(.param .b8 a[]) { ret; }",
+	".entry k(.param .b8 a[32765]) { ret; }",
+	".entry k(.param .align 3 .b8 a[4]) { ret; }",
+	".entry k() .maxntid x { ret; }",
+	".entry k() ret; }",
+	".entry k() { ret;",
+	".entry k() { { ret; }",
+	".entry k() { ret; } }",
+	".entry k() { ret; } .entry k() { ret; }",
+	".entry k() { \"",
+	".global .u32 x",
+	".global .u32 x[;",
+	".global .u32 x[];",
+	".global .u32 x[2][] = {1};",
+	".global .u32 x[1][1][1][1][1][1][1][1][1];",
+	".global .u32 x[99999999999][99999999999];",
+	".global .u32 x[18446744073709551616];",
+	".global .u32 x; .global .u32 x;",
+	".global .u32 x[2] = {1, 2, 3};",
+	".global .u32 x[2] = {{1}, 2};",
+	".global .u32 x[2] = {1, 2;",
+	".global .u32 x[2] = 1;",
+	".global .u32 x = {1};",
+	".global .u32 x = ;",
+	".global .u32 x = 1.5;",
+	".global .u32 x = y",
+	".global .attribute(.managed .u32 x;",
+	".unknown .u32 x;",
+	"hello;",
+};
+
 static void wrong_text_is_invalid_ptx(void **state)
 {
 	(void)state;
-	static const char *const bodies[] = {
-		".entry",
-		".entry 7() { ret; }",
-		".entry k(",
-		".entry k(.param .u32) { ret; }",
-		".entry k(.param .u33 a) { ret; }",
-		".entry k(.param .u32 a .param .u32 b) { ret; }",
-		".entry k(.reg .u32 a) { ret; }",
-		".entry k(.param .b8 a[]) { ret; }",
-		".entry k(.param .b8 a[32765]) { ret; }",
-		".entry k(.param .align 3 .b8 a[4]) { ret; }",
-		".entry k() .maxntid x { ret; }",
-		".entry k() ret; }",
-		".entry k() { ret;",
-		".entry k() { { ret; }",
-		".entry k() { ret; } }",
-		".entry k() { ret; } .entry k() { ret; }",
-		".entry k() { \"",
-		".global .u32 x",
-		".global .u32 x[;",
-		".global .u32 x[];",
-		".global .u32 x[2][] = {1};",
-		".global .u32 x[1][1][1][1][1][1][1][1][1];",
-		".global .u32 x[99999999999][99999999999];",
-		".global .u32 x[18446744073709551616];",
-		".global .u32 x; .global .u32 x;",
-		".global .u32 x[2] = {1, 2, 3};",
-		".global .u32 x[2] = {{1}, 2};",
-		".global .u32 x[2] = {1, 2;",
-		".global .u32 x[2] = 1;",
-		".global .u32 x = {1};",
-		".global .u32 x = ;",
-		".global .u32 x = 1.5;",
-		".global .u32 x = y",
-		".global .attribute(.managed .u32 x;",
-		".unknown .u32 x;",
-		"hello;",
-	};
-
-	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++)
-		assert_status(SIM_MODULE_INVALID_PTX, bodies[i]);
+	for (size_t i = 0; i < sizeof(wrong_bodies) / sizeof(wrong_bodies[0]); i++)
+		assert_status(SIM_MODULE_INVALID_PTX, wrong_bodies[i]);
 }
 
 static void constant_expression_is_unsupported(void **state)
