@@ -14,7 +14,8 @@
 #define KIB       1024ull
 #define MIB       (1024 * KIB)
 #define REPEATS   3
-#define MAX_COUNT 4096
+#define MAX_COUNT 4096 /* of small ones, which the driver packs into blocks */
+#define MAX_LARGE 256
 /* Of one batch, where its allocations are not larger. Managed memory is also written to, and more
  * of it than there is can hang a device. */
 #define TOTAL_BYTES   (1024 * MIB)
@@ -107,9 +108,10 @@ static size_t batch_count(const struct batch *batch)
 {
 	size_t total_bytes = batch->kind[0] == 'm' ? MANAGED_BYTES : TOTAL_BYTES;
 	size_t count = total_bytes / (batch->width * batch->height);
+	size_t most = batch->width * batch->height <= 4 * KIB ? MAX_COUNT : MAX_LARGE;
 
-	if (count > MAX_COUNT)
-		return MAX_COUNT;
+	if (count > most)
+		return most;
 	return count < 2 ? 2 : count;
 }
 
@@ -169,6 +171,7 @@ static void report_context(void)
 
 int main(void)
 {
+	setvbuf(stdout, NULL, _IOLBF, 0); /* what came before a hang is told */
 	probe_open();
 	read_ledger = (read_slice *)dlsym(RTLD_DEFAULT, "cuslice_read");
 	printf("kind,width,height,count,first_bytes,all_bytes,stride,pitch\n");

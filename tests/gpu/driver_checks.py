@@ -3,6 +3,7 @@
 #
 # Rows about the driver and what the library sees of it: lookups, memory, semantics.
 import csv
+import functools
 import io
 import os
 import shutil
@@ -175,6 +176,7 @@ def taken_of(line):
     return (first, every) if max(first, every) < 1 << 60 else (None, None)
 
 
+@functools.lru_cache(maxsize=1)
 def measure_allocations(machine):
     text = machine.run([machine.program("gpu-allocations")])
     return {key_of(line): line for line in rows_of(text)}

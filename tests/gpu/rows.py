@@ -29,7 +29,7 @@ SEMANTICS = (
     ("free_async_linear", "cuMemFreeAsync frees memory of cuMemAlloc", 3),
     ("empty_elapsed", "events around an empty launch bill at most 20 us", 3),
     ("event_cost", "cuEventRecord takes the host at most 10 us", 3),
-    ("elapsed_step", "event times have steps of at most 1 us after 5 s", 8),
+    ("elapsed_step", "lengths are off by at most 1 us when their base is 5 s back", 8),
     ("old_allocation", "the 32-bit cuMemAlloc works, or refuses", 3),
 )
 

@@ -17,7 +17,7 @@ float semantics_elapsed_ms(CUevent begin, CUevent end);
 
 /* semantics_events.c: time as events tell it. */
 void check_elapsed_negative(void); /* a second event that came earlier gives a negative time */
-void check_elapsed_step(void);     /* steps of at most 1 us, 5 s after the first event */
+void check_elapsed_step(void);     /* lengths are off by at most 1 us, 5 s after the base */
 void check_empty_elapsed(void);    /* events around an empty launch bill at most 20 us */
 void check_event_cost(void);       /* what the calls of a sample cost the host */
 
