@@ -106,20 +106,26 @@ class Machine:
         return text
 
     def wait(self, process):
-        """Waits until the deadline; then the process and all that it started are killed. One that
-        cannot even be killed is left behind."""
+        """Waits until the deadline; then, or when the report is interrupted, the process and all
+        that it started are killed."""
         try:
             return process.wait(max(0.1, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.log.write("(did not die)\n")
-        self.log.write("(killed: took too long)\n")
+            self.log.write("(took too long)\n")
+        finally:
+            if process.poll() is None:
+                self.kill(process)
         if time.monotonic() >= self.budget_end:
             raise OutOfTime()
         raise Failed(f"{os.path.basename(process.args[-1])}: hung, or took too long")
+
+    def kill(self, process):
+        """One that waits for its GPU may not even die; it is left behind."""
+        os.killpg(process.pid, signal.SIGKILL)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.log.write("(did not die)\n")
 
     def shown(self, argv, env):
         """The command line as one would type it, with short names."""
@@ -182,11 +188,10 @@ def facts_of(machine):
     if machine.is_simulated:
         facts["GPU"] = "simgpu (simulated)"
     else:
-        facts["GPU"] = answer(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
-        facts["GPU memory"] = answer(
-            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader"])
-        facts["driver"] = answer(
-            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+        said = answer(["nvidia-smi", "--query-gpu=name,memory.total,driver_version",
+                       "--format=csv,noheader"]).split(", ")
+        facts["GPU"] = said[0]
+        facts["GPU memory"], facts["driver"] = said[1:] if len(said) == 3 else ("unknown",) * 2
         facts["CUDA of the driver"] = cuda_of_driver()
     facts["CUDA toolkit"] = answer([shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc",
                                     "--version"], r"release ([\d.]+)")

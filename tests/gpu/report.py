@@ -22,6 +22,10 @@ def seconds_of(text):
     return float(found.group(1)) * {"s": 1, "m": 60, "h": 3600}[found.group(2) or "s"]
 
 
+def names_of(text):
+    return set(text.split(","))
+
+
 def parse_arguments(argv):
     parser = argparse.ArgumentParser(
         prog="tests/gpu/run.sh", description="Checks cuslice on this machine's GPU.")
@@ -31,22 +35,29 @@ def parse_arguments(argv):
                         help="end within this time: 90s, 5m (default: 5m)")
     parser.add_argument("--out", metavar="DIR",
                         help="folder of the report (default: gpu-report in the build folder)")
-    parser.add_argument("--rows", metavar="NAME,...", help="only these rows or groups of rows")
+    parser.add_argument("--rows", type=names_of, default=set(), metavar="NAME,...",
+                        help="only these rows or groups of rows")
+    parser.add_argument("--without", type=names_of, default=set(), metavar="NAME,...",
+                        help="all but these")
     parser.add_argument("--list", action="store_true", help="list the rows and end")
     parser.add_argument("--simgpu", action="store_true",
                         help="on the simulated machine, as far as that goes")
     return parser.parse_args(argv)
 
 
-def choose(all_rows, wanted):
-    if wanted is None:
-        return all_rows
-    names = set(wanted.split(","))
-    unknown = names - {row.name for row in all_rows} - {row.group for row in all_rows}
+def refuse(text):
+    print(f"tests/gpu/run.sh: {text}", file=sys.stderr)
+    sys.exit(2)
+
+
+def choose(all_rows, wanted, unwanted):
+    """Without the programs no other row would mean anything, so that one is always run."""
+    unknown = (wanted | unwanted) - {row.name for row in all_rows} - {row.group for row in all_rows}
     if unknown:
-        sys.exit(f"tests/gpu/run.sh: no row {', '.join(sorted(unknown))}; --list names them")
-    return [row for row in all_rows
-            if row.name == "programs" or row.name in names or row.group in names]
+        refuse(f"no row {', '.join(sorted(unknown))}; --list names them")
+    return [row for row in all_rows if row.name == "programs" or
+            (not wanted or {row.name, row.group} & wanted) and
+            not {row.name, row.group} & unwanted]
 
 
 def figures_text(figures):
@@ -95,13 +106,13 @@ def write_report(out, facts, some_rows):
 
 def main(argv):
     arguments = parse_arguments(argv)
-    chosen = choose(rows.all_rows(), arguments.rows)
+    chosen = choose(rows.all_rows(), arguments.rows, arguments.without)
     if arguments.list:
         for row in chosen:
             print(f"{row.name:<30} {row.estimate:>4} s  {row.title}")
         return 0
     if not os.path.isdir(arguments.build):
-        sys.exit(f"tests/gpu/run.sh: no build folder {arguments.build}; --build names it")
+        refuse(f"no build folder {arguments.build}; --build names it")
     arguments.out = arguments.out or os.path.join(arguments.build, "gpu-report")
     machine = Machine(arguments.build, arguments.out, arguments.simgpu)
     facts = facts_of(machine)

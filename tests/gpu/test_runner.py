@@ -121,6 +121,22 @@ class RunnerTest(unittest.TestCase):
             self.assertIn(expected, text)
 
 
+class ChooseTest(unittest.TestCase):
+    rows = [row(name, shell("true")) for name in ("programs", "client.a", "client.b", "other")]
+
+    def chosen(self, wanted, unwanted):
+        return [one.name for one in report.choose(self.rows, wanted, unwanted)]
+
+    def test_groups_and_names(self):
+        self.assertEqual(self.chosen(set(), set()), ["programs", "client.a", "client.b", "other"])
+        self.assertEqual(self.chosen({"client"}, {"client.b"}), ["programs", "client.a"])
+        self.assertEqual(self.chosen(set(), {"client"}), ["programs", "other"])
+
+    def test_unknown_names_are_refused(self):
+        with self.assertRaises(SystemExit):
+            self.chosen({"cleint"}, set())
+
+
 GOOD_BARE = {"total_bytes": str(16 * QUOTA), "over": "CUDA_ERROR_OUT_OF_MEMORY",
              "over_untouched": "yes", "recovered": "yes", "data": "right"}
 GOOD_SLICED = {**GOOD_BARE, "total_bytes": str(QUOTA), "device_total_bytes": str(QUOTA),
