@@ -110,6 +110,13 @@ CUresult context_wait(CUcontext ctx)
 	return result;
 }
 
+void contexts_for_each(
+	void (*visit)(const struct capture *arg, CUcontext ctx), const struct capture *arg)
+{
+	for (CUcontext ctx = contexts; ctx; ctx = ctx->next)
+		visit(arg, ctx);
+}
+
 CUmodule context_find_module(CUlibrary library)
 {
 	CUmodule module = NULL;
@@ -141,11 +148,11 @@ CUresult context_destroy(CUcontext ctx)
 
 	driver_lock();
 	handle_retire(&ctx->handle);
-	forget(ctx);
 	while (ctx->streams)
 		stream_destroy_in(ctx->streams);
 	while (ctx->modules)
 		module_destroy(ctx->modules);
+	forget(ctx);
 	deps_clear(&ctx->orphans);
 	driver_unlock();
 	memory_release_all(ctx);

@@ -15,6 +15,8 @@
 #include "handle.h"
 #include "ops.h"
 
+struct capture;
+
 struct CUctx_st {
 	struct handle handle;
 	struct device *device;
@@ -57,6 +59,10 @@ CUresult context_push(CUcontext ctx);
 
 /* Returns a module of `library` in any context, or NULL. Takes the driver lock. */
 CUmodule context_find_module(CUlibrary library);
+
+/* Calls `visit` for every context; the driver lock is held. */
+void contexts_for_each(
+	void (*visit)(const struct capture *arg, CUcontext ctx), const struct capture *arg);
 
 /* Removes the last of the calling thread's stack if it is `ctx`. */
 void context_pop_if_current(CUcontext ctx);

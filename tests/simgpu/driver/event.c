@@ -84,12 +84,12 @@ CUresult cuEventDestroy_v2(CUevent hEvent)
 	return destroy(hEvent);
 }
 
-CUresult event_record_in(CUevent event, CUstream stream)
+CUresult event_record_in(CUevent event, CUstream stream, bool is_external)
 {
 	uint64_t seq;
 
 	if (stream->capture)
-		return capture_record(stream, event);
+		return capture_record(stream, event, is_external);
 	struct work *work = work_create(WORK_EVENT);
 
 	if (!work)
@@ -120,7 +120,7 @@ static CUresult record(CUevent event, CUstream handle, enum stream_default meani
 	if (result == CUDA_SUCCESS && stream->ctx != event->ctx)
 		result = CUDA_ERROR_INVALID_HANDLE;
 	if (result == CUDA_SUCCESS)
-		result = event_record_in(event, stream);
+		result = event_record_in(event, stream, flags & CU_EVENT_RECORD_EXTERNAL);
 	driver_unlock();
 	return result;
 }

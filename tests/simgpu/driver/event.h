@@ -6,6 +6,7 @@
 #ifndef SIMGPU_DRIVER_EVENT_H
 #define SIMGPU_DRIVER_EVENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <cuda.h>
@@ -30,7 +31,9 @@ void event_unref(CUevent event);
 /* Notes that the record `seq` was reached at `time_ns`. In the effects thread. */
 void event_happened(CUevent event, uint64_t seq, uint64_t time_ns);
 
-/* Records `event` in a resolved stream; the driver lock is held. */
-CUresult event_record_in(CUevent event, CUstream stream);
+/* Records `event` in a resolved stream; the driver lock is held.
+ * is_external  in a capture: the graph is to record it when it runs
+ */
+CUresult event_record_in(CUevent event, CUstream stream, bool is_external);
 
 #endif

@@ -178,7 +178,7 @@ static CUresult record_event(CUevent event, CUstream handle, enum stream_default
 	CUresult result = stream_resolve(handle, meaning, &stream);
 
 	if (result == CUDA_SUCCESS)
-		result = event_record_in(event, stream);
+		result = event_record_in(event, stream, false);
 	driver_unlock();
 	return result;
 }

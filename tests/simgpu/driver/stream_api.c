@@ -160,7 +160,7 @@ static CUresult wait_event(
 	CUresult result = stream_resolve(handle, meaning, &stream);
 
 	if (result == CUDA_SUCCESS && (stream->capture || event->capture_id))
-		result = capture_wait(stream, event);
+		result = capture_wait(stream, event, flags & CU_EVENT_WAIT_EXTERNAL);
 	else if (result == CUDA_SUCCESS && !deps_add(&stream->waits, event->seq))
 		result = CUDA_ERROR_OUT_OF_MEMORY;
 	driver_unlock();

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Making graphs executable, and their launch.
+ */
+#include "exec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "context.h"
+#include "event.h"
+#include "graph.h"
+#include "module.h"
+#include "stream.h"
+#include "work.h"
+
+/* Indices of nodes. */
+struct index_list {
+	uint32_t *items;
+	uint32_t count, room;
+};
+
+/* How far the flattening of one graph has come. */
+struct flattening {
+	CUgraphExec exec;
+	const struct index_list *outer; /* what roots of a child graph depend on; or NULL */
+};
+
+static CUresult flatten(CUgraphExec exec, CUgraph graph, const struct index_list *outer);
+
+static bool add_index(struct index_list *list, uint32_t index)
+{
+	if (list->count == list->room) {
+		const uint32_t room = list->room ? 2 * list->room : 8;
+		uint32_t *items = realloc(list->items, room * sizeof(*items));
+
+		if (!items)
+			return false;
+		list->items = items;
+		list->room = room;
+	}
+	list->items[list->count++] = index;
+	return true;
+}
+
+static bool make_room(CUgraphExec exec)
+{
+	const uint32_t room = exec->room ? 2 * exec->room : 16;
+	struct exec_node *nodes = realloc(exec->nodes, room * sizeof(*nodes));
+
+	if (!nodes)
+		return false;
+	exec->nodes = nodes;
+	exec->room = room;
+	return true;
+}
+
+/* Adds the node made of `source`. What `deps` lists is the node's from now on. */
+static CUresult append(CUgraphExec exec, CUgraphNode source, struct index_list *deps)
+{
+	struct work *work = source->work;
+
+	if (exec->count == exec->room && !make_room(exec))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (work)
+		work_ref(work);
+	else
+		work = work_create(WORK_EMPTY);
+	if (!work)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (source->event)
+		event_ref(source->event);
+	for (uint32_t i = 0; i < deps->count; i++)
+		exec->nodes[deps->items[i]].is_leaf = false;
+	source->scratch = exec->count;
+	exec->nodes[exec->count++] = (struct exec_node){
+		.source = source,
+		.type = source->type,
+		.work = work,
+		.event = source->event,
+		.deps = deps->items,
+		.dep_count = deps->count,
+		.is_leaf = true,
+		.is_enabled = true,
+	};
+	*deps = (struct index_list){0};
+	return CUDA_SUCCESS;
+}
+
+/* Puts a child graph in, and in `deps` what its end depends on. */
+static CUresult flatten_child(CUgraphExec exec, CUgraph child, struct index_list *deps)
+{
+	const uint32_t first = exec->count;
+	const CUresult result = flatten(exec, child, deps);
+
+	if (result != CUDA_SUCCESS || exec->count == first)
+		return result;
+	deps->count = 0;
+	for (uint32_t i = first; i < exec->count; i++) {
+		if (exec->nodes[i].is_leaf && !add_index(deps, i))
+			return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	return CUDA_SUCCESS;
+}
+
+static CUresult flatten_node(CUgraphNode node, void *arg)
+{
+	const struct flattening *flattening = arg;
+	const struct index_list *outer = flattening->outer;
+	struct index_list deps = {0};
+	bool complete = true;
+
+	for (uint32_t i = 0; i < node->deps.count && complete; i++)
+		complete = add_index(&deps, node->deps.nodes[i]->scratch);
+	for (uint32_t i = 0; !node->deps.count && outer && i < outer->count && complete; i++)
+		complete = add_index(&deps, outer->items[i]);
+	CUresult result = complete ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+
+	if (result == CUDA_SUCCESS && node->child)
+		result = flatten_child(flattening->exec, node->child, &deps);
+	if (result == CUDA_SUCCESS)
+		result = append(flattening->exec, node, &deps);
+	free(deps.items);
+	return result;
+}
+
+static CUresult flatten(CUgraphExec exec, CUgraph graph, const struct index_list *outer)
+{
+	struct flattening flattening = {.exec = exec, .outer = outer};
+
+	return graph_walk(graph, flatten_node, &flattening);
+}
+
+CUresult exec_create(CUgraph graph, unsigned long long flags, CUgraphExec *ret_exec)
+{
+	CUgraphExec exec = handle_create(HANDLE_EXEC, sizeof(*exec));
+
+	if (!exec)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	exec->flags = flags;
+	const CUresult result = flatten(exec, graph, NULL);
+
+	if (result == CUDA_SUCCESS)
+		*ret_exec = exec;
+	else
+		exec_destroy(exec);
+	return result;
+}
+
+void exec_destroy(CUgraphExec exec)
+{
+	for (uint32_t i = 0; i < exec->count; i++) {
+		work_unref(exec->nodes[i].work);
+		if (exec->nodes[i].event)
+			event_unref(exec->nodes[i].event);
+		free(exec->nodes[i].deps);
+	}
+	free(exec->nodes);
+	handle_recycle(&exec->handle, HANDLE_EXEC);
+}
+
+struct exec_node *exec_find(CUgraphExec exec, CUgraphNode source)
+{
+	for (uint32_t i = 0; i < exec->count; i++) {
+		if (exec->nodes[i].source == source)
+			return &exec->nodes[i];
+	}
+	return NULL;
+}
+
+/* Submits one node after those that it depends on, or after `start` if there are none. */
+static CUresult submit_node(CUgraphExec exec, struct exec_node *node, CUstream stream,
+	const struct deps *start, struct work *nothing)
+{
+	struct work *work = node->is_enabled ? node->work : nothing;
+	CUcontext ctx = stream->ctx;
+	struct deps deps = {0};
+	bool complete = true;
+
+	for (uint32_t i = 0; i < node->dep_count && complete; i++)
+		complete = deps_add(&deps, exec->nodes[node->deps[i]].seq);
+	if (!node->dep_count)
+		complete = deps_add_all(&deps, start);
+	if (node->event)
+		complete = complete && deps_add(&deps, node->event->seq);
+	if (work->kind == WORK_KERNEL)
+		ctx = work->kernel.function->module->ctx;
+	node->seq = complete ? work_submit(work, ctx, stream->priority, &deps) : 0;
+	deps_clear(&deps);
+	if (!node->seq)
+		return CUDA_ERROR_DEVICE_UNAVAILABLE;
+	if (work->kind == WORK_EVENT) {
+		work->event->seq = node->seq;
+		work->event->capture_id = 0;
+	}
+	return CUDA_SUCCESS;
+}
+
+/* Submits the end of a launch: what the stream and the next launch wait for. */
+static CUresult submit_end(
+	CUgraphExec exec, CUstream stream, const struct deps *start, struct work *nothing)
+{
+	struct deps leaves = {0};
+	bool complete = exec->count || deps_add_all(&leaves, start);
+
+	for (uint32_t i = 0; i < exec->count && complete; i++) {
+		if (exec->nodes[i].is_leaf)
+			complete = deps_add(&leaves, exec->nodes[i].seq);
+	}
+	const uint64_t seq =
+		complete ? work_submit(nothing, stream->ctx, stream->priority, &leaves) : 0;
+
+	deps_clear(&leaves);
+	if (!seq)
+		return CUDA_ERROR_DEVICE_UNAVAILABLE;
+	exec->last = seq;
+	stream_advance(stream, seq);
+	return CUDA_SUCCESS;
+}
+
+CUresult exec_launch(CUgraphExec exec, CUstream stream)
+{
+	struct work *nothing = work_create(WORK_EMPTY);
+	struct deps start = {0};
+	CUresult result = CUDA_SUCCESS;
+
+	if (!nothing || !stream_collect_deps(stream, &start) || !deps_add(&start, exec->last))
+		result = CUDA_ERROR_OUT_OF_MEMORY;
+	for (uint32_t i = 0; i < exec->count && result == CUDA_SUCCESS; i++)
+		result = submit_node(exec, &exec->nodes[i], stream, &start, nothing);
+	if (result == CUDA_SUCCESS)
+		result = submit_end(exec, stream, &start, nothing);
+	deps_clear(&start);
+	work_unref(nothing);
+	return result;
+}
+
+/* Compares the same node of two flattened graphs. */
+static CUgraphExecUpdateResult compare(
+	const struct exec_node *old_node, const struct exec_node *new_node)
+{
+	if (old_node->type != new_node->type)
+		return CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
+	if (old_node->dep_count != new_node->dep_count)
+		return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+	for (uint32_t i = 0; i < old_node->dep_count; i++) {
+		if (old_node->deps[i] != new_node->deps[i])
+			return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+	}
+	return CU_GRAPH_EXEC_UPDATE_SUCCESS;
+}
+
+static void take_over(struct exec_node *to, struct exec_node *from)
+{
+	struct work *work = to->work;
+	CUevent event = to->event;
+
+	to->work = from->work;
+	to->event = from->event;
+	from->work = work;
+	from->event = event;
+}
+
+CUresult exec_update(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInfo *ret_info)
+{
+	CUgraphExec fresh;
+	const CUresult result = exec_create(graph, exec->flags, &fresh);
+
+	*ret_info = (CUgraphExecUpdateResultInfo){.result = CU_GRAPH_EXEC_UPDATE_ERROR};
+	if (result != CUDA_SUCCESS)
+		return result;
+	ret_info->result = exec->count == fresh->count
+				   ? CU_GRAPH_EXEC_UPDATE_SUCCESS
+				   : CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+	for (uint32_t i = 0; i < exec->count && !ret_info->result; i++) {
+		ret_info->result = compare(&exec->nodes[i], &fresh->nodes[i]);
+		if (ret_info->result)
+			ret_info->errorNode = fresh->nodes[i].source;
+	}
+	for (uint32_t i = 0; i < exec->count && !ret_info->result; i++)
+		take_over(&exec->nodes[i], &fresh->nodes[i]);
+	exec_destroy(fresh);
+	return ret_info->result ? CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE : CUDA_SUCCESS;
+}
