@@ -37,10 +37,11 @@ class Machine:
     """Runs programs of the build. Every command ends by `deadline` (time.monotonic()), which the
     runner sets for each row, and its output goes to the log."""
 
-    def __init__(self, build, out, is_simulated):
+    def __init__(self, build, out, is_simulated, settings=()):
         self.build = os.path.abspath(build)
         self.out = os.path.abspath(out)
         self.is_simulated = is_simulated
+        self.settings = (*SIMGPU_SETTINGS, *settings)
         self.deadline = self.budget_end = float("inf")
         os.makedirs(self.out, exist_ok=True)
         self.log = open(os.path.join(self.out, "log.txt"), "w", encoding="utf-8")
@@ -93,7 +94,7 @@ class Machine:
 
     def on_simgpu(self, argv, settings):
         command = [self.built("simgpu", "simgpu"), "run"]
-        for setting in (*SIMGPU_SETTINGS, *settings):
+        for setting in (*self.settings, *settings):
             command += ["-s", setting]
         return [*command, "--", *argv]
 

@@ -42,6 +42,8 @@ def parse_arguments(argv):
     parser.add_argument("--list", action="store_true", help="list the rows and end")
     parser.add_argument("--simgpu", action="store_true",
                         help="on the simulated machine, as far as that goes")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="a setting of the simulated machine; repeatable")
     return parser.parse_args(argv)
 
 
@@ -114,7 +116,7 @@ def main(argv):
     if not os.path.isdir(arguments.build):
         refuse(f"no build folder {arguments.build}; --build names it")
     arguments.out = arguments.out or os.path.join(arguments.build, "gpu-report")
-    machine = Machine(arguments.build, arguments.out, arguments.simgpu)
+    machine = Machine(arguments.build, arguments.out, arguments.simgpu, arguments.set)
     facts = facts_of(machine)
     facts["command"] = " ".join(["tests/gpu/run.sh", *argv])
     run_rows(chosen, machine, arguments.budget,
