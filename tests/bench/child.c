@@ -4,6 +4,7 @@
 #include "child.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +97,18 @@ bool environments_make(const char *library, bool is_real, struct environments *r
 		ret_environments->of[setup] = made;
 	}
 	return true;
+}
+
+void children_share_core(void)
+{
+	cpu_set_t cores;
+	int core = sched_getcpu();
+
+	if (core < 0)
+		return;
+	CPU_ZERO(&cores);
+	CPU_SET((unsigned)core, &cores);
+	sched_setaffinity(0, sizeof(cores), &cores);
 }
 
 static int spawn(const char *mode, char **environment, int fd, pid_t *ret_pid)

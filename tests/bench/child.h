@@ -26,6 +26,10 @@ struct environments {
  * simgpu's null mode is used. False having said what is missing. Lives as long as the process. */
 bool environments_make(const char *library, bool is_real, struct environments *ret_environments);
 
+/* Keeps this process and all children that follow on the core it runs on: two that run in turn have
+ * no use for a second one, and cores that others use as well are not alike. */
+void children_share_core(void);
+
 /* Starts this program with the one argument `mode`, the socket as CHILD_FD. False having said why
  * it cannot be. */
 bool child_start(const char *mode, char **environment, struct child *ret_child);

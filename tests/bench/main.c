@@ -186,6 +186,9 @@ static int run_benchmark(struct options *options)
 	if (preload == NULL || !environments_make(preload, options->measure.is_real,
 				       &options->measure.environments))
 		return EXIT_FAILURE;
+	/* A real driver has threads of its own. */
+	if (!options->measure.is_real)
+		children_share_core();
 	bool is_measured = measure_all(options, &report, results);
 	if (!measure_end(&options->measure) || !is_measured)
 		return EXIT_FAILURE;

@@ -43,9 +43,9 @@ static void print_head(const struct report *report, FILE *out)
 		model[0] != '\0' ? model : "processor unknown", sysconf(_SC_NPROCESSORS_ONLN),
 		report->clock_ns);
 	fprintf(out,
-		"method   %u batches of each row and side, in turn; sliced: a quota of 50%%,\n"
-		"         and where a share is set, 50%%; ns a call; p99 is over batches\n\n",
-		measure->batches);
+		"method   %u batches of each row and side, in turn%s; ns a call; p99 is over\n"
+		"         batches; sliced: a quota of 50%%, and where a share is set, 50%%\n\n",
+		measure->batches, measure->is_real ? "" : ", on one core");
 }
 
 /* Processes take hundreds of thousands of ns, calls a few. */
@@ -74,7 +74,7 @@ static void print_row(const struct result *result, FILE *out)
 	if (result->bare.is_measured && result->sliced.is_measured) {
 		double bare = result->bare.per_call.median;
 		double sliced = result->sliced.per_call.median;
-		fprintf(out, " | %9.*f %6.2f", decimals_of(result->row), sliced - bare,
+		fprintf(out, " | %+9.*f %6.2f", decimals_of(result->row), sliced - bare,
 			sliced / bare);
 	}
 	fputc('\n', out);
