@@ -2,84 +2,17 @@
  * Copyright the cuslice authors
  */
 #include "config/config.h"
+#include "config/config_file.h"
+#include "config/config_parse.h"
 
-#include <stdarg.h>
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #define PREFIX     "CUSLICE_"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
-
-/* Where a parser stores its value: the process's settings and the device's, of which one fits. */
-struct target {
-	struct config *config;
-	struct config_slice *slice;
-};
-
-static const char *config_parse_memory(const char *value, struct target target)
-{
-	return units_parse_size(value, &target.slice->memory);
-}
-
-static const char *config_parse_compute(const char *value, struct target target)
-{
-	return units_parse_share(value, &target.slice->compute);
-}
-
-static const char *config_parse_on_error(const char *value, struct target target)
-{
-	if (strcmp(value, "refuse") == 0)
-		target.config->on_error = CONFIG_REFUSE;
-	else if (strcmp(value, "warn") == 0)
-		target.config->on_error = CONFIG_WARN;
-	else
-		return "use refuse or warn";
-	return NULL;
-}
-
-static const char *config_parse_log(const char *value, struct target target)
-{
-	static const char *const levels[] = {"error", "warn", "info", "debug"};
-
-	for (unsigned i = 0; i < ARRAY_LEN(levels); i++) {
-		if (strcmp(value, levels[i]) == 0) {
-			target.config->log = (enum log_level)i;
-			return NULL;
-		}
-	}
-	return "use error, warn, info or debug";
-}
-
-enum scope { SCOPE_PROCESS, SCOPE_DEVICE };
-
-static const struct option {
-	struct config_option shown;
-	const char *(*parse)(const char *value, struct target target);
-	enum scope scope;
-} options[] = {
-#define OPTION(KEY, parser, SCOPE, default_text, sentence)                     \
-	{{PREFIX #KEY, SCOPE_##SCOPE == SCOPE_DEVICE, default_text, sentence}, \
-		config_parse_##parser, SCOPE_##SCOPE},
-#include "config/config.def"
-#undef OPTION
-};
-
-const struct config_option *config_option_at(unsigned i)
-{
-	return i < ARRAY_LEN(options) ? &options[i].shown : NULL;
-}
-
-void config_add_problem(struct config *config, const char *format, ...)
-{
-	unsigned i = config->problem_count++;
-	va_list args;
-
-	if (i >= CONFIG_MAX_PROBLEMS)
-		return;
-	va_start(args, format);
-	vsnprintf(config->problems[i], CONFIG_PROBLEM_LEN, format, args);
-	va_end(args);
-}
 
 /* Kubernetes gives every container of a namespace the addresses of its services: a service that
  * is called `cuslice` makes CUSLICE_SERVICE_HOST, CUSLICE_PORT, CUSLICE_PORT_80_TCP and more. */
@@ -88,93 +21,338 @@ static bool is_kubernetes_service(const char *key)
 	return strncmp(key, "SERVICE_", 8) == 0 || strncmp(key, "PORT", 4) == 0;
 }
 
-/* `MEMORY` or `MEMORY_3`; sets *ret_device to the number, or -1 for every device. */
-static const struct option *find_option(const char *name, size_t name_len, int *ret_device)
+/* `CUSLICE_MEMORY` or `CUSLICE_MEMORY_3`: sets the key and the devices of `ret_value`. */
+static bool parse_name(const char *name, size_t name_len, struct config_value *ret_value)
 {
-	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-		size_t len = strlen(options[i].shown.variable);
-		if (name_len < len || strncmp(name, options[i].shown.variable, len) != 0)
+	for (unsigned i = 0; i < CONFIG_KEY_COUNT; i++) {
+		const struct config_option *option = &config_options[i];
+		size_t len = strlen(option->variable);
+		if (name_len < len || strncmp(name, option->variable, len) != 0)
 			continue;
-		*ret_device = -1;
+		ret_value->key = (enum config_key)i;
 		if (name_len == len)
-			return &options[i];
-		if (options[i].scope != SCOPE_DEVICE || name[len] != '_' || name_len - len > 3)
-			continue;
-		int device = 0;
-		size_t at = len + 1;
-		for (; at < name_len && name[at] >= '0' && name[at] <= '9'; at++)
-			device = device * 10 + (name[at] - '0');
-		if (at != name_len || name_len == len + 1 || device >= CONFIG_MAX_DEVICES)
-			continue;
-		*ret_device = device;
-		return &options[i];
+			return true;
+		if (option->scope == CONFIG_SCOPE_DEVICE && name[len] == '_' &&
+			config_parse_device(
+				name + len + 1, name_len - len - 1, &ret_value->devices))
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
-static void read_variable(const char *name, size_t name_len, const char *value, struct config *cfg)
+static void read_variable(
+	struct config *config, const char *name, size_t name_len, const char *text)
 {
-	struct target target = {cfg, &cfg->every_device};
-	int device;
+	struct config_value value = {.source = CONFIG_ENVIRONMENT};
 
-	const struct option *option = find_option(name, name_len, &device);
-	if (option == NULL) {
+	if (!parse_name(name, name_len, &value)) {
 		if (!is_kubernetes_service(name + PREFIX_LEN))
-			config_add_problem(cfg, "%.*s: no such setting", (int)name_len, name);
+			config_add_problem(config,
+				"%.*s: no such setting; there are %s as CUSLICE_<KEY>",
+				name_len < 80 ? (int)name_len : 80, name,
+				config_known_keys(false).text);
 		return;
 	}
-	if (device >= 0)
-		target.slice = &cfg->device[device];
-	const char *reason = option->parse(value, target);
+	const char *reason = config_parse_value(text, &value);
 	if (reason != NULL)
-		config_add_problem(cfg, "%.*s=\"%.80s\": %s", (int)name_len, name, value, reason);
-	else if (device >= 0)
-		cfg->has_device_settings = true;
+		config_add_problem(config, "%.*s=\"%.80s\": %s", (int)name_len, name, text, reason);
+	else
+		config_add_value(config, &value);
 }
 
-void config_read(char *const environment[], struct config *ret_config)
+static void read_environment(struct config *config, char *const environment[])
 {
-	*ret_config = (struct config){.log = LOG_WARN};
 	for (; environment != NULL && *environment != NULL; environment++) {
 		const char *name = *environment;
 		const char *equals = strchr(name, '=');
 		if (equals != NULL && strncmp(name, PREFIX, PREFIX_LEN) == 0)
-			read_variable(name, (size_t)(equals - name), equals + 1, ret_config);
+			read_variable(config, name, (size_t)(equals - name), equals + 1);
 	}
+}
+
+static const char *find_variable(char *const environment[], const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; environment != NULL && *environment != NULL; environment++) {
+		if (strncmp(*environment, name, len) == 0 && (*environment)[len] == '=')
+			return *environment + len + 1;
+	}
+	return NULL;
+}
+
+static bool is_ini_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 4 && *name != '.' && strcmp(name + len - 4, ".ini") == 0;
+}
+
+/* The first *.ini behind `last` in the order of names. False behind the last one. Reading the
+ * folder once for each file needs no memory for a list. */
+static bool next_policy_name(DIR *dir, const char *last, char ret_name[NAME_MAX + 1])
+{
+	const struct dirent *entry;
+
+	*ret_name = '\0';
+	rewinddir(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		if (is_ini_name(entry->d_name) && strcmp(entry->d_name, last) > 0 &&
+			(*ret_name == '\0' || strcmp(entry->d_name, ret_name) < 0))
+			snprintf(ret_name, NAME_MAX + 1, "%s", entry->d_name);
+	}
+	return *ret_name != '\0';
+}
+
+static void read_policy(struct config *config, const char *folder)
+{
+	char last[NAME_MAX + 1] = "", name[NAME_MAX + 1], path[CONFIG_PATH_LEN];
+
+	DIR *dir = opendir(folder);
+	if (dir == NULL) {
+		if (errno != ENOENT)
+			config_add_problem_in(
+				config, CONFIG_POLICY, "%.200s: %s", folder, strerror(errno));
+		return;
+	}
+	while (next_policy_name(dir, last, name) && config->file_count < CONFIG_MAX_FILES) {
+		if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
+			config_add_problem_in(
+				config, CONFIG_POLICY, "%.200s: its name is too long", path);
+		else
+			config_file_read(config, CONFIG_POLICY, path, false);
+		memcpy(last, name, sizeof(last));
+	}
+	closedir(dir);
+}
+
+/* The plain INI file: the one that is named has to be there. */
+static void read_defaults(struct config *config, char *const environment[])
+{
+	const char *named = find_variable(environment, config_options[CONFIG_CONFIG].variable);
+	const char *folder = find_variable(environment, "XDG_CONFIG_HOME");
+	const char *home = find_variable(environment, "HOME");
+	char path[CONFIG_PATH_LEN];
+	int len;
+
+	if (named != NULL) {
+		/* An empty or overlong name is a problem that has been noted with the variable. */
+		if (*named != '\0' && strlen(named) < CONFIG_PATH_LEN)
+			config_file_read(config, CONFIG_DEFAULTS, named, false);
+		return;
+	}
+	if (folder != NULL && *folder == '/')
+		len = snprintf(path, sizeof(path), "%s/cuslice/cuslice.ini", folder);
+	else if (home != NULL && *home == '/')
+		len = snprintf(path, sizeof(path), "%s/.config/cuslice/cuslice.ini", home);
+	else
+		return;
+	if (len < (int)sizeof(path))
+		config_file_read(config, CONFIG_DEFAULTS, path, true);
+}
+
+/* Of two values for the process the one of higher rank is chosen, of equals the first. Whoever
+ * refuses is stricter than who warns. How much is said limits nobody: there the variable wins. */
+static int rank_of(const struct config_value *value)
+{
+	bool is_strict = value->key == CONFIG_LOG ? value->source == CONFIG_ENVIRONMENT
+						  : value->key == CONFIG_ON_ERROR &&
+							    value->on_error == CONFIG_REFUSE;
+
+	return (value->source == CONFIG_DEFAULTS ? 0 : 2) + is_strict;
+}
+
+static const struct config_value *choose(
+	const struct config *config, enum config_key key, bool is_of_policy_alone)
+{
+	const struct config_value *chosen = NULL;
+
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *value = &config->values[i];
+		if (value->key == key && (!is_of_policy_alone || value->source == CONFIG_POLICY) &&
+			(chosen == NULL || rank_of(value) > rank_of(chosen)))
+			chosen = value;
+	}
+	return chosen;
+}
+
+const struct config_value *config_chosen(const struct config *config, enum config_key key)
+{
+	return choose(config, key, false);
+}
+
+static bool policy_is_refused(const struct config *config)
+{
+	const struct config_value *chosen = choose(config, CONFIG_ON_ERROR, true);
+
+	return config->policy_problem_count > 0 &&
+	       (chosen == NULL || chosen->on_error == CONFIG_REFUSE);
 }
 
 bool config_is_refused(const struct config *config)
 {
-	return config->problem_count > 0 && config->on_error == CONFIG_REFUSE;
+	if (config->is_disabled)
+		return false;
+	return policy_is_refused(config) || (config->problem_count > config->policy_problem_count &&
+						    config->on_error == CONFIG_REFUSE);
 }
 
-static bool limits_memory(const struct config_slice *slice)
+/* 100 % of the compute is no limit, so that an orchestrator may always set the variable. */
+static bool is_limit(const struct config_value *value)
 {
-	return slice->memory.bytes != 0 || slice->memory.ppm != 0;
+	return value->key == CONFIG_MEMORY ||
+	       (value->key == CONFIG_COMPUTE &&
+		       (value->compute.sm_count != 0 || value->compute.ppm < PPM_WHOLE));
 }
 
-/* 100 % is no limit, so that an orchestrator may always set the variable. */
-static bool limits_compute(const struct config_slice *slice)
+/* Whoever starts the program may turn everything off, but not what the policy limits. */
+static bool may_be_disabled(const struct config *config)
 {
-	return slice->compute.sm_count != 0 ||
-	       (slice->compute.ppm != 0 && slice->compute.ppm < PPM_WHOLE);
+	for (unsigned i = 0; i < config->value_count; i++) {
+		if (config->values[i].source == CONFIG_POLICY && is_limit(&config->values[i]))
+			return false;
+	}
+	return !policy_is_refused(config);
 }
 
-static bool any_slice(const struct config *config, bool (*claim)(const struct config_slice *))
+void config_read_from(char *const environment[], const char *policy_dir, bool is_secure,
+	struct config *ret_config)
 {
-	bool any = claim(&config->every_device);
+	const struct config_value *chosen;
+	int saved_errno = errno;
 
-	for (unsigned i = 0; i < CONFIG_MAX_DEVICES && !any; i++)
-		any = claim(&config->device[i]);
-	return any;
+	memset(ret_config, 0, sizeof(*ret_config));
+	if (policy_dir != NULL)
+		read_policy(ret_config, policy_dir);
+	read_environment(ret_config, environment);
+	if (!is_secure)
+		read_defaults(ret_config, environment);
+	chosen = config_chosen(ret_config, CONFIG_ON_ERROR);
+	ret_config->on_error = chosen == NULL ? CONFIG_REFUSE : chosen->on_error;
+	chosen = config_chosen(ret_config, CONFIG_LOG);
+	ret_config->log = chosen == NULL ? LOG_WARN : chosen->log;
+	chosen = config_chosen(ret_config, CONFIG_DISABLE);
+	ret_config->is_disabled =
+		chosen != NULL && chosen->is_disabled && may_be_disabled(ret_config);
+	errno = saved_errno;
+}
+
+void config_read(char *const environment[], struct config *ret_config)
+{
+	config_read_from(environment, CONFIG_POLICY_DIR, getauxval(AT_SECURE) != 0, ret_config);
+}
+
+static bool is_for(const struct config_value *value, const struct config_device *device)
+{
+	const struct config_devices *devices = &value->devices;
+
+	if (devices->by == CONFIG_EVERY_DEVICE)
+		return true;
+	if (devices->by == CONFIG_NUMBER)
+		return device->number >= 0 && devices->number == (unsigned)device->number;
+	for (unsigned i = 0; i < device->uuid_count; i++) {
+		if (memcmp(devices->uuid, device->uuids[i], CONFIG_UUID_LEN) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* `other` speaks of the same setting of the same device, and with more authority. */
+static bool silences(const struct config_value *other, const struct config_value *value)
+{
+	if (value->source == CONFIG_DEFAULTS && other->source != CONFIG_DEFAULTS)
+		return true;
+	return value->source == other->source && value->file == other->file &&
+	       value->devices.by == CONFIG_NUMBER && other->devices.by == CONFIG_UUID;
+}
+
+const struct config_value *config_silenced_by(const struct config *config,
+	const struct config_value *value, const struct config_device *device)
+{
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *other = &config->values[i];
+		if (other->key == value->key && is_for(other, device) && silences(other, value))
+			return other;
+	}
+	return NULL;
+}
+
+bool config_value_counts(const struct config *config, const struct config_value *value,
+	const struct config_device *device)
+{
+	return !config->is_disabled && is_for(value, device) &&
+	       config_silenced_by(config, value, device) == NULL;
+}
+
+struct config_device config_device_of(const struct config_value *value)
+{
+	struct config_device device = {.number = -1};
+
+	if (value->devices.by == CONFIG_NUMBER)
+		device.number = (int)value->devices.number;
+	if (value->devices.by == CONFIG_UUID) {
+		device.uuid_count = 1;
+		memcpy(device.uuids[0], value->devices.uuid, CONFIG_UUID_LEN);
+	}
+	return device;
+}
+
+/* Any limit of this key that counts for the device it speaks of. */
+static bool limits(const struct config *config, enum config_key key)
+{
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *value = &config->values[i];
+		struct config_device device = config_device_of(value);
+		if (value->key == key && is_limit(value) &&
+			config_value_counts(config, value, &device))
+			return true;
+	}
+	return false;
 }
 
 bool config_limits_memory(const struct config *config)
 {
-	return any_slice(config, limits_memory);
+	return limits(config, CONFIG_MEMORY);
 }
 
 bool config_limits_compute(const struct config *config)
 {
-	return any_slice(config, limits_compute);
+	return limits(config, CONFIG_COMPUTE);
+}
+
+static bool names_devices(const struct config *config, int by)
+{
+	for (unsigned i = 0; i < config->value_count; i++) {
+		if ((int)config->values[i].devices.by == by)
+			return true;
+	}
+	return false;
+}
+
+bool config_names_devices_by_number(const struct config *config)
+{
+	return names_devices(config, CONFIG_NUMBER);
+}
+
+bool config_names_devices_by_uuid(const struct config *config)
+{
+	return names_devices(config, CONFIG_UUID);
+}
+
+struct config_origin config_value_origin(
+	const struct config *config, const struct config_value *value)
+{
+	struct config_origin origin;
+
+	if (value->source == CONFIG_ENVIRONMENT) {
+		snprintf(origin.text, sizeof(origin.text), "%s",
+			config_variable_name(value->key, &value->devices).text);
+		return origin;
+	}
+	const char *path = config->files[value->file].path;
+	size_t len = strlen(path), longest = sizeof(origin.text) - sizeof("...:4294967295");
+	bool is_long = len > longest;
+	snprintf(origin.text, sizeof(origin.text), "%s%s:%u", is_long ? "..." : "",
+		is_long ? path + len - longest : path, value->line);
+	return origin;
 }

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * What the user asked for, as written: nothing here knows a device. slice/slice.c turns it into
- * limits in bytes and parts per million once the driver has told what devices there are.
+ * What was asked for, as written, by whom, and whose word counts. Nothing here knows a device:
+ * slice/slice.c turns the values that count into limits once the driver has told what devices
+ * there are, by letting each tighten; so 50% and 4GiB need not be compared before.
+ *
+ * Three sources speak: the policy (every *.ini of a folder, by name), the environment's CUSLICE_*,
+ * and one plain INI file with defaults. A policy or a variable silences the defaults for the same
+ * setting of the same device; all values that are left count together, the strictest wins.
  */
 #ifndef CUSLICE_CONFIG_CONFIG_H
 #define CUSLICE_CONFIG_CONFIG_H
@@ -11,54 +16,138 @@
 #include "base/units.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#define CONFIG_POLICY_DIR "/etc/cuslice"
 
 #define CONFIG_MAX_DEVICES  64
-#define CONFIG_MAX_PROBLEMS 4
-#define CONFIG_PROBLEM_LEN  240
+#define CONFIG_MAX_VALUES   256
+#define CONFIG_MAX_FILES    24
+#define CONFIG_MAX_PROBLEMS 8
+#define CONFIG_PROBLEM_LEN  400
+#define CONFIG_PATH_LEN     512
+#define CONFIG_TEXT_LEN     64
+#define CONFIG_UUID_LEN     16
+#define CONFIG_NAME_LEN     80
 
+enum config_key {
+#define OPTION(KEY, parser, scope, default_text, sentence) CONFIG_##KEY,
+#include "config/config.def"
+#undef OPTION
+	CONFIG_KEY_COUNT
+};
+
+enum config_source { CONFIG_POLICY, CONFIG_ENVIRONMENT, CONFIG_DEFAULTS };
 enum config_on_error { CONFIG_REFUSE, CONFIG_WARN };
 
-/* The limits of one device; all zero where nothing was asked. */
-struct config_slice {
-	struct size_value memory;
-	struct share_value compute;
+/* Which devices a value is for. */
+struct config_devices {
+	enum { CONFIG_EVERY_DEVICE, CONFIG_NUMBER, CONFIG_UUID } by;
+	unsigned number;               /* nvidia-smi's, below CONFIG_MAX_DEVICES */
+	uint8_t uuid[CONFIG_UUID_LEN]; /* in the order in which it is written */
+	bool is_mig;                   /* written MIG-..., not GPU-... */
+};
+
+/* One setting as somebody made it. */
+struct config_value {
+	enum config_key key;
+	enum config_source source;
+	struct config_devices devices;
+	unsigned file, line;        /* where, unless in the environment; file as in config.files */
+	char text[CONFIG_TEXT_LEN]; /* as written, perhaps cut */
+	union {
+		struct size_value memory;
+		struct share_value compute;
+		uint64_t burst_ns;
+		enum config_on_error on_error;
+		enum log_level log;
+		bool is_disabled;
+	};
+};
+
+/* A file that was looked for. */
+struct config_file {
+	enum config_source source; /* policy or defaults */
+	bool is_read;              /* false: it is not there, or could not be read (a problem) */
+	char path[CONFIG_PATH_LEN];
 };
 
 struct config {
-	struct config_slice every_device;
-	struct config_slice
-		device[CONFIG_MAX_DEVICES]; /* by nvidia-smi's index; adds to the above */
-	bool has_device_settings;           /* any of device[] is set */
+	struct config_value values[CONFIG_MAX_VALUES]; /* in the order of reading */
+	unsigned value_count;
+	struct config_file files[CONFIG_MAX_FILES];
+	unsigned file_count;
+
+	/* What came out for the process. */
 	enum config_on_error on_error;
 	enum log_level log;
+	bool is_disabled;
 
-	/* What was not understood: the setting quoted, with the reason. Counts all, keeps some. */
+	/* What was not understood: the setting quoted, with where it stands and the reason. Counts
+	 * all, keeps some. */
 	unsigned problem_count;
+	unsigned policy_problem_count; /* of these, in the policy */
 	char problems[CONFIG_MAX_PROBLEMS][CONFIG_PROBLEM_LEN];
 };
 
-/* Reads the CUSLICE_* variables of `environment` (NULL-terminated, as environ).
- * ret_config  overwritten in full; where a setting has a problem the field keeps its default
- * Threads     reads the environment without a lock, as every getenv does
+/* Reads the policy, the CUSLICE_* variables of `environment` (NULL-terminated, as environ), and the
+ * plain INI file: CUSLICE_CONFIG, else cuslice/cuslice.ini below XDG_CONFIG_HOME or ~/.config. In a
+ * process with privileges of its own (AT_SECURE) no file that the environment names is read.
+ * ret_config  overwritten in full
+ * Threads     reads the environment without a lock, as every getenv does. Keeps errno.
  */
 void config_read(char *const environment[], struct config *ret_config);
 
-/* True where the program must not get a GPU: a problem, and on_error says refuse. */
+/* The same with another policy folder (NULL: none), and with AT_SECURE as said. */
+void config_read_from(char *const environment[], const char *policy_dir, bool is_secure,
+	struct config *ret_config);
+
+/* A device as far as it is known. */
+struct config_device {
+	int number;          /* nvidia-smi's, negative where it is not known */
+	unsigned uuid_count; /* 0: not known; 2: of a MIG instance and its GPU */
+	uint8_t uuids[2][CONFIG_UUID_LEN];
+};
+
+/* True where the value has a say for the device: it is meant, and not silenced. A policy or a
+ * variable silences defaults for the same setting; in one file or in the environment a UUID
+ * silences the number of the same device. Nothing has a say where all is turned off. */
+bool config_value_counts(const struct config *config, const struct config_value *value,
+	const struct config_device *device);
+
+/* Why it has none: the value that silences it, NULL where nothing does. */
+const struct config_value *config_silenced_by(const struct config *config,
+	const struct config_value *value, const struct config_device *device);
+
+/* The device that a value's own section or name speaks of; nothing else is known of it. */
+struct config_device config_device_of(const struct config_value *value);
+
+/* True where any value names devices in this way. */
+bool config_names_devices_by_number(const struct config *config);
+bool config_names_devices_by_uuid(const struct config *config);
+
+/* The value that decides a setting of the process (on_error, log, config, disable): the strictest
+ * of policy and environment, else the defaults'. For the log the environment comes first. NULL
+ * where nobody says anything. */
+const struct config_value *config_chosen(const struct config *config, enum config_key key);
+
+/* True where the program must not get a GPU: something was not understood, and on_error says
+ * refuse. For the policy's own problems only the policy's on_error counts. */
 bool config_is_refused(const struct config *config);
 
 /* True where any device is to be limited in memory, or in compute to less than all of it. */
 bool config_limits_memory(const struct config *config);
 bool config_limits_compute(const struct config *config);
 
-/* Notes one more problem. Threads: none of its own. */
+/* Notes one more problem. What is no printable ASCII becomes a question mark. */
 void config_add_problem(struct config *config, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* The rows of config.def, for help texts. */
-struct config_option {
-	const char *variable; /* CUSLICE_MEMORY */
-	bool per_device;
-	const char *default_text, *sentence;
+/* Where a value comes from: `CUSLICE_MEMORY_0`, `/etc/cuslice/site.ini:3`. Of a long path the end
+ * is kept. */
+struct config_origin {
+	char text[200];
 };
-const struct config_option *config_option_at(unsigned i); /* NULL behind the last */
+struct config_origin config_value_origin(
+	const struct config *config, const struct config_value *value);
 
 #endif

@@ -34,7 +34,7 @@ static struct {
 #define STARTED UINT64_MAX
 static _Atomic uint64_t start_state;
 static unsigned features;
-static struct config config = {.log = LOG_WARN};
+static struct config config; /* all zero before the start */
 
 bool entry_is_started(void)
 {
@@ -127,6 +127,8 @@ static unsigned wanted_features(void)
 {
 	unsigned wanted = slice_pending_features();
 
+	if (config.is_disabled)
+		return 0;
 	if (config_limits_memory(&config))
 		wanted |= FEATURE_MEMORY;
 	if (config_limits_compute(&config))

@@ -7,8 +7,8 @@
  *   cuGetProcAddress  the same, from its hook (hooks/hooks_lookup.c)
  * The start (once, at the first of these that concerns a libcuda) reads the settings, fills the
  * driver table and decides which rows are routed. It calls nothing in the driver but
- * cuGetProcAddress, makes no thread and opens no file; a process that never uses CUDA never
- * comes here.
+ * cuGetProcAddress, makes no thread and opens no file but those of the settings; a process that
+ * never uses CUDA never comes here.
  */
 #ifndef CUSLICE_ENTRY_ENTRY_H
 #define CUSLICE_ENTRY_ENTRY_H
@@ -33,7 +33,7 @@ bool entry_is_started(void);
 /* The features that are routed, FEATURE_*; 0 before the start. Threads: any. */
 unsigned entry_features(void);
 
-/* The settings as read at the start; all default before. Threads: any, read only. */
+/* The settings as read at the start; empty before. Threads: any, read only. */
 const struct config *entry_config(void);
 
 #endif

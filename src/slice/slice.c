@@ -11,6 +11,7 @@
 #include "slice/device_order.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 /* What the program asked for through cuslice.h before the devices were known. */
 static struct {
@@ -35,14 +36,27 @@ unsigned slice_pending_features(void)
 	return atomic_load_explicit(&wishes.features, memory_order_relaxed);
 }
 
-/* Every quota and share starts without limit; each of these can only tighten it. */
-static void apply_settings(
-	unsigned device, const struct config_slice *asked, uint64_t device_bytes, uint32_t sms)
+/* Every quota and share starts without limit; each value that counts can only tighten it. */
+static void apply_limits(
+	unsigned device, const struct config_device *identity, uint64_t device_bytes, uint32_t sms)
 {
-	if (asked->memory.bytes != 0 || asked->memory.ppm != 0)
-		ledger_tighten_quota(device, units_resolve_size(asked->memory, device_bytes));
-	if (asked->compute.ppm != 0 || asked->compute.sm_count != 0)
-		governor_tighten_share(device, units_resolve_share(asked->compute, sms));
+	const struct config *config = entry_config();
+	uint64_t burst_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *value = &config->values[i];
+		if (!config_value_counts(config, value, identity))
+			continue;
+		if (value->key == CONFIG_MEMORY)
+			ledger_tighten_quota(
+				device, units_resolve_size(value->memory, device_bytes));
+		else if (value->key == CONFIG_COMPUTE)
+			governor_tighten_share(device, units_resolve_share(value->compute, sms));
+		else if (value->key == CONFIG_BURST && value->burst_ns < burst_ns)
+			burst_ns = value->burst_ns;
+	}
+	if (burst_ns != UINT64_MAX)
+		governor_set_burst(device, burst_ns);
 }
 
 static void apply_wishes(unsigned device)
@@ -56,9 +70,8 @@ static void apply_wishes(unsigned device)
 		governor_tighten_share(device, share);
 }
 
-static bool apply_to_device(unsigned device, unsigned smi_index)
+static bool apply_to_device(unsigned device, const struct config_device *identity)
 {
-	const struct config *config = entry_config();
 	size_t bytes = 0;
 	int sms = 0;
 
@@ -66,28 +79,58 @@ static bool apply_to_device(unsigned device, unsigned smi_index)
 		driver.cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
 			(CUdevice)device) != CUDA_SUCCESS)
 		return false;
-	apply_settings(device, &config->every_device, bytes, (uint32_t)sms);
-	if (smi_index < CONFIG_MAX_DEVICES)
-		apply_settings(device, &config->device[smi_index], bytes, (uint32_t)sms);
+	apply_limits(device, identity, bytes, (uint32_t)sms);
 	apply_wishes(device);
 	return true;
 }
 
-static const char *apply_to_devices(unsigned count)
+/* A MIG instance goes by its own UUID and by its GPU's. */
+static bool read_uuids(unsigned device, struct config_device *identity)
+{
+	CUuuid uuid;
+
+	if (driver.cuDeviceGetUuid(&uuid, (CUdevice)device) != CUDA_SUCCESS)
+		return false;
+	memcpy(identity->uuids[identity->uuid_count++], uuid.bytes, CONFIG_UUID_LEN);
+	if (driver.cuDeviceGetUuid_v2(&uuid, (CUdevice)device) == CUDA_SUCCESS)
+		memcpy(identity->uuids[identity->uuid_count++], uuid.bytes, CONFIG_UUID_LEN);
+	return true;
+}
+
+/* Sets what of each device the settings go by. Returns a reason, or NULL. */
+static const char *identify_devices(unsigned count, struct config_device identities[])
 {
 	unsigned smi_index[CONFIG_MAX_DEVICES];
 
-	if (count > CONFIG_MAX_DEVICES)
-		return "there are more devices than can be limited (64)";
 	for (unsigned i = 0; i < count; i++)
-		smi_index[i] = CONFIG_MAX_DEVICES;
-	if (entry_config()->has_device_settings) {
+		identities[i] = (struct config_device){.number = -1};
+	if (config_names_devices_by_number(entry_config())) {
 		const char *reason = device_order_read(count, smi_index);
 		if (reason != NULL)
 			return reason;
+		for (unsigned i = 0; i < count; i++)
+			identities[i].number = (int)smi_index[i];
 	}
+	if (!config_names_devices_by_uuid(entry_config()))
+		return NULL;
 	for (unsigned i = 0; i < count; i++) {
-		if (!apply_to_device(i, smi_index[i]))
+		if (!read_uuids(i, &identities[i]))
+			return "a device does not tell its UUID";
+	}
+	return NULL;
+}
+
+static const char *apply_to_devices(unsigned count)
+{
+	struct config_device identities[CONFIG_MAX_DEVICES];
+
+	if (count > CONFIG_MAX_DEVICES)
+		return "there are more devices than can be limited (64)";
+	const char *reason = identify_devices(count, identities);
+	if (reason != NULL)
+		return reason;
+	for (unsigned i = 0; i < count; i++) {
+		if (!apply_to_device(i, &identities[i]))
 			return "a device does not tell its memory and its number of SMs";
 	}
 	return NULL;
