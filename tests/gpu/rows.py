@@ -56,7 +56,7 @@ def program_rows():
     yield Row("saxpy", "result right, bare and under `cuslice run`; quota seen and refused", 5,
               program.check_saxpy)
     for mode in ("queue", "graph"):
-        yield Row(f"busy.{mode}", "rate at 50 % and 25 % is within 2 points of that", 18,
+        yield Row(f"busy.{mode}", "at 50 % and 25 %: that part of the GPU, within 2 points", 18,
                   partial(program.check_busy, mode))
 
 
@@ -76,7 +76,7 @@ def rows_of_evidence():
               partial(program.check_trace, "runtime"))
     yield Row("trace.torch", "lookups and calls of PyTorch are logged", 20,
               partial(program.check_trace, "torch"))
-    yield Row("busy.sync", "rate at 50 % and 25 % is within 2 points of that", 18,
+    yield Row("busy.sync", "at 50 % and 25 %: that part of the GPU, within 2 points", 18,
               partial(program.check_busy, "sync"))
     yield Row("costs", "cuslice-bench runs; its figures", 40, program.check_costs)
     for name, title, seconds in FRAMEWORKS[1:]:
