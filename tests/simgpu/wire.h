@@ -21,25 +21,26 @@
 
 #include <stdint.h>
 
-#define WIRE_VERSION       1u
-#define WIRE_MAX_DEVICES   16
-#define WIRE_MAX_DEPS      48
-#define WIRE_RING_ENTRIES  65536u /* a power of two */
-#define WIRE_MAX_FAILURES  32
-#define WIRE_MAX_KERNELS   64
-#define WIRE_NAME_LEN      64
+#define WIRE_VERSION      1u
+#define WIRE_MAX_DEVICES  16
+#define WIRE_MAX_DEPS     48
+#define WIRE_RING_ENTRIES 65536u /* a power of two */
+#define WIRE_MAX_FAILURES 32
+#define WIRE_MAX_KERNELS  64
+#define WIRE_NAME_LEN     64
 
 enum wire_kind {
-	WIRE_HELLO = 1,       /* reply; carries two fds: the ring (memfd) and the machine (memfd) */
-	WIRE_MEM_RESERVE,     /* reply; bytes on device, WIRE_OK or WIRE_NO_MEMORY */
-	WIRE_MEM_RELEASE,     /* no reply; the same bytes back */
-	WIRE_MEM_INFO,        /* reply; free and total bytes of device, bytes held by this process */
-	WIRE_CONTEXT_CREATE,  /* reply; a context on device: charges context_bytes; gives its id */
+	WIRE_HELLO = 1,      /* reply; carries two fds: the ring (memfd) and the machine (memfd) */
+	WIRE_MEM_RESERVE,    /* reply; bytes on device, WIRE_OK or WIRE_NO_MEMORY */
+	WIRE_MEM_RELEASE,    /* no reply; the same bytes back */
+	WIRE_MEM_INFO,       /* reply; free and total bytes of device, bytes held by this process */
+	WIRE_CONTEXT_CREATE, /* reply; a context on device: charges context_bytes; gives its id */
 	WIRE_CONTEXT_DESTROY, /* reply; drops its queued operations, gives context_bytes back */
 	WIRE_SUBMIT,          /* no reply; one operation, see struct wire_op */
-	WIRE_ACCOUNT,         /* reply; what the process `pid` holds and used on device (0: this one) */
-	WIRE_UNSUPPORTED,     /* no reply; counts a call that simgpu does not have, by name */
-	WIRE_NVML_PROCESSES,  /* reply; up to WIRE_MAX_DEPS pids and bytes with a context on device */
+	WIRE_ACCOUNT,     /* reply; what the process `pid` holds and used on device (0: this one) */
+	WIRE_UNSUPPORTED, /* no reply; counts a call that simgpu does not have, by name */
+	WIRE_NVML_PROCESSES, /* reply; up to WIRE_MAX_DEPS pids and bytes with a context on device
+			      */
 };
 
 enum wire_status { WIRE_OK = 0, WIRE_NO_MEMORY = 2, WIRE_BAD_REQUEST = 22 };
@@ -62,7 +63,7 @@ struct wire_op {
 	uint64_t blocks;        /* kernels: grid size in blocks; 0 ends at once */
 	uint32_t blocks_per_sm; /* kernels: how many of its blocks one SM holds at a time, >= 1 */
 	uint32_t reserved;
-	uint64_t duration_ns;   /* kernels: of one block; copies: of the whole copy */
+	uint64_t duration_ns; /* kernels: of one block; copies: of the whole copy */
 	uint64_t deps[WIRE_MAX_DEPS];
 };
 
@@ -74,7 +75,8 @@ struct wire_request {
 	union {
 		uint32_t context;
 		char name[WIRE_NAME_LEN];
-		struct wire_op op; /* SUBMIT: only offsetof(op.deps) + 8 * dep_count bytes are sent */
+		struct wire_op
+			op; /* SUBMIT: only offsetof(op.deps) + 8 * dep_count bytes are sent */
 	};
 };
 
@@ -104,7 +106,7 @@ struct wire_ring_entry {
 
 struct wire_ring {
 	_Atomic uint32_t published; /* entries written so far, wraps; futex word of the client */
-	_Atomic uint32_t retired;   /* entries applied so far, wraps; futex word inside the client */
+	_Atomic uint32_t retired; /* entries applied so far, wraps; futex word inside the client */
 	uint32_t pad[14];
 	struct wire_ring_entry entries[WIRE_RING_ENTRIES];
 };
@@ -138,8 +140,8 @@ struct wire_failure {
 struct wire_machine {
 	uint32_t version; /* WIRE_VERSION */
 	uint32_t device_count;
-	uint32_t driver_version; /* as cuDriverGetVersion: 13000 */
-	uint32_t copy_mib_per_ms; /* bandwidth of copies; 0: copies take no time */
+	uint32_t driver_version;     /* as cuDriverGetVersion: 13000 */
+	uint32_t copy_mib_per_ms;    /* bandwidth of copies; 0: copies take no time */
 	_Atomic uint32_t generation; /* odd while the server changes a setting */
 	_Atomic uint32_t failure_count;
 	uint32_t kernel_count;

@@ -16,8 +16,8 @@ bool address_of_machine(const char *dir, struct sockaddr_un *ret_address)
 	size_t len = strlen(dir) + strlen("/socket");
 	if (len >= sizeof(address.sun_path)) {
 		fprintf(stderr,
-			"simgpu: \"%s\": the path of the socket there would have %zu characters, at "
-			"most %zu work\n",
+			"simgpu: \"%s\": the path of the socket there would have %zu characters, "
+			"at most %zu work\n",
 			dir, len, sizeof(address.sun_path) - 1);
 		return false;
 	}

@@ -49,7 +49,7 @@ struct control_reply {
 	uint64_t peak_bytes;  /* PROCESS; DEVICE: most that was used at a time */
 	uint64_t gpu_time_ns; /* PROCESS; DEVICE: time in which at least one block ran */
 	uint64_t count;       /* PROCESS: kernels that ended; CALL: calls; DEVICE: bytes of memory;
-				 END: requests without a reply that made no sense and were dropped */
+				 END: requests without a reply that were malformed and dropped */
 	uint64_t next_index;  /* the `index` of the next line */
 	char text[CONTROL_TEXT_LEN]; /* why not; CALL and DEVICE: the name */
 };
