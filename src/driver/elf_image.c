@@ -61,6 +61,17 @@ bool elf_image_from_base(const void *mapped, struct elf_image *ret_image)
 	return read_headers((uintptr_t)mapped, phdr, header->e_phnum, ret_image);
 }
 
+/* Not strcmp(): a sanitizer's runtime, which comes here while it sets itself up, has taken that
+ * over and cannot do it yet. */
+static bool is_same(const char *a, const char *b)
+{
+	while (*a != '\0' && *a == *b) {
+		a++;
+		b++;
+	}
+	return *a == *b;
+}
+
 static void *symbol_address(const struct elf_image *image, uint32_t i, const char *name)
 {
 	const ElfW(Sym) *symbol = &image->symbols[i];
@@ -69,7 +80,7 @@ static void *symbol_address(const struct elf_image *image, uint32_t i, const cha
 	if (symbol->st_shndx == SHN_UNDEF || symbol->st_value == 0 ||
 		(type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE))
 		return NULL;
-	if (strcmp(image->strings + symbol->st_name, name) != 0)
+	if (!is_same(image->strings + symbol->st_name, name))
 		return NULL;
 	return (void *)(image->base + symbol->st_value);
 }

@@ -91,23 +91,13 @@ void *real_dlopen(const char *path, int flags)
 	return function != NULL ? function(path, flags) : NULL;
 }
 
-static int is_ours(struct dl_phdr_info *info, size_t size, void *data)
-{
-	struct search *search = data;
-
-	(void)size;
-	if (!contains(info, (const void *)is_ours))
-		return 0;
-	search->is_behind_us = contains(info, search->found);
-	return 1;
-}
-
 bool real_dl_is_ours(const void *address)
 {
-	struct search search = {.found = (void *)(uintptr_t)address};
+	/* The linker's own names for where this library begins and ends. */
+	extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+	extern const char _end[] __attribute__((visibility("hidden")));
 
-	dl_iterate_phdr(is_ours, &search);
-	return search.is_behind_us;
+	return (const char *)address >= __ehdr_start && (const char *)address < _end;
 }
 
 bool real_dl_names_libcuda(const char *path)

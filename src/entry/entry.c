@@ -247,7 +247,7 @@ static void *without_us(void *address, const char *name)
 {
 	struct elf_image libcuda;
 
-	if (address == NULL || !entry_is_hooked(name) || !real_dl_is_ours(address))
+	if (!real_dl_is_ours(address))
 		return address;
 	if (real_dl_find_libcuda(&libcuda))
 		return elf_image_find(&libcuda, name);
