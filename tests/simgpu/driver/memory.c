@@ -8,7 +8,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "context.h"
@@ -103,13 +105,45 @@ static uintptr_t take_range(struct arena *arena, uint64_t bytes)
 	return base;
 }
 
+/* Makes [from, to) zero. Only what is not zero is written: reading untouched memory is free. */
+static void clear_bytes(uintptr_t from, uintptr_t to)
+{
+	unsigned char *bytes = (unsigned char *)from;
+	const size_t count = from < to ? to - from : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (bytes[i]) {
+			memset(bytes + i, 0, count - i);
+			return;
+		}
+	}
+}
+
+/* Makes [from, to), which lies in the free range [low, high), zero for its next owner, and gives
+ * the pages that are free as a whole back to the machine. */
+static void clear_range(uintptr_t from, uintptr_t to, uintptr_t low, uintptr_t high)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const uintptr_t low_page = (low + page - 1) & ~(page - 1), from_page = from & ~(page - 1);
+	const uintptr_t high_page = high & ~(page - 1), to_page = (to + page - 1) & ~(page - 1);
+	const uintptr_t first = low_page > from_page ? low_page : from_page;
+	const uintptr_t last = high_page < to_page ? high_page : to_page;
+
+	if (first >= last) {
+		clear_bytes(from, to);
+		return;
+	}
+	madvise((void *)first, last - first, MADV_DONTNEED);
+	clear_bytes(from, first);
+	clear_bytes(last, to);
+}
+
 /* Gives `range`, whose node is used up here, back and joins it with its free neighbours. */
 static void give_range(struct arena *arena, struct treap *range)
 {
-	/* The next owner finds zeroes, and the machine its memory. */
-	madvise((void *)range->base, range->size, MADV_DONTNEED);
-	struct treap *before = treap_find(arena->free, range->base - 1);
-	struct treap *after = treap_remove(&arena->free, range->base + range->size);
+	const uintptr_t from = range->base, to = range->base + range->size;
+	struct treap *before = treap_find(arena->free, from - 1);
+	struct treap *after = treap_remove(&arena->free, to);
 
 	if (after) {
 		range->size += after->size;
@@ -121,6 +155,7 @@ static void give_range(struct arena *arena, struct treap *range)
 		range->size += before->size;
 		free(before);
 	}
+	clear_range(from, to, range->base, range->base + range->size);
 	treap_insert(&arena->free, range);
 }
 
