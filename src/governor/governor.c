@@ -119,8 +119,8 @@ static void end_flight(struct device *dev, struct flight **link)
 	dev->spare = flight;
 }
 
-/* A context whose events answer with errors is of no use to the program either; what it still had
- * in flight is billed as predicted. */
+/* The meter's context is about to die, or its events answer with errors, and it is of no use to the
+ * program either. What it still had in flight is billed as predicted. */
 static void drop_meter(struct device *dev, struct meter *meter)
 {
 	for (struct flight **link = &dev->oldest; *link != NULL;) {
@@ -134,9 +134,10 @@ static void drop_meter(struct device *dev, struct meter *meter)
 			continue;
 		}
 		bill(dev, (*link)->predicted_ns);
+		meter_drop_pair((*link)->pair);
 		end_flight(dev, link);
 	}
-	*meter = (struct meter){0};
+	meter_finish(meter);
 }
 
 /* Bills what has ended. */

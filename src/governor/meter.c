@@ -62,14 +62,33 @@ bool meter_take_pair(struct meter *meter, struct meter_pair *ret_pair)
 	return is_made;
 }
 
-void meter_keep_pair(struct meter *meter, struct meter_pair pair)
+void meter_drop_pair(struct meter_pair pair)
 {
-	if (meter->spare_count < METER_SPARE_PAIRS) {
-		meter->spare[meter->spare_count++] = pair;
-		return;
-	}
+	CUstreamCaptureMode mode = relax_capture();
+
 	driver.cuEventDestroy_v2(pair.begin);
 	driver.cuEventDestroy_v2(pair.end);
+	restore_capture(mode);
+}
+
+void meter_keep_pair(struct meter *meter, struct meter_pair pair)
+{
+	if (meter->spare_count < METER_SPARE_PAIRS)
+		meter->spare[meter->spare_count++] = pair;
+	else
+		meter_drop_pair(pair);
+}
+
+void meter_finish(struct meter *meter)
+{
+	CUstreamCaptureMode mode = relax_capture();
+
+	while (meter->spare_count > 0)
+		meter_drop_pair(meter->spare[--meter->spare_count]);
+	if (meter->base != NULL)
+		driver.cuEventDestroy_v2(meter->base);
+	restore_capture(mode);
+	*meter = (struct meter){0};
 }
 
 static bool record(CUevent event, CUstream stream)

@@ -45,6 +45,12 @@ bool meter_take_pair(struct meter *meter, struct meter_pair *ret_pair) MUST_CHEC
 /* Keeps the pair for the next command. */
 void meter_keep_pair(struct meter *meter, struct meter_pair pair);
 
+/* Destroys a pair whose meter ends; its command may still be running. */
+void meter_drop_pair(struct meter_pair pair);
+
+/* Destroys the meter's own events, while its context still lives, and frees it for another. */
+void meter_finish(struct meter *meter);
+
 /* Record around the command on its stream; false where the driver refuses. Threads: any. */
 bool meter_begin(struct meter_pair pair, CUstream stream) MUST_CHECK;
 bool meter_end(struct meter_pair pair, CUstream stream) MUST_CHECK;
