@@ -8,12 +8,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* The generation is odd in between. Sequentially consistent, as writes are rare: pairs with the
- * loads of `generation` by clients before and after they read. */
+/* The generation is odd in between: pairs with the loads of `generation` by clients before and after
+ * they read. Acquire as well as release, so that no write of the change moves ahead of it. */
 static void begin_change(struct wire_machine *machine)
 {
-	atomic_fetch_add(&machine->generation, 1);
-	atomic_thread_fence(memory_order_seq_cst);
+	atomic_fetch_add_explicit(&machine->generation, 1, memory_order_acq_rel);
 }
 
 static void end_change(struct wire_machine *machine)
