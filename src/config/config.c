@@ -115,7 +115,9 @@ static void read_policy(struct config *config, const char *folder)
 				config, CONFIG_POLICY, "%.200s: %s", folder, strerror(errno));
 		return;
 	}
-	while (next_policy_name(dir, last, name) && config->file_count < CONFIG_MAX_FILES) {
+	/* The first file that is one too many is a problem, and the last to be looked at. */
+	for (bool is_full = false; !is_full && next_policy_name(dir, last, name);) {
+		is_full = config->file_count == CONFIG_MAX_FILES;
 		if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
 			config_add_problem_in(
 				config, CONFIG_POLICY, "%.200s: its name is too long", path);
