@@ -12,7 +12,7 @@ static uintptr_t absolute(uintptr_t base, uintptr_t value)
 	return value < base ? base + value : value;
 }
 
-static bool read_dynamic(uintptr_t base, const ElfW(Dyn) * dynamic, struct elf_image *ret_image)
+bool elf_image_from_dynamic(uintptr_t base, const ElfW(Dyn) * dynamic, struct elf_image *ret_image)
 {
 	struct elf_image image = {.base = base};
 
@@ -39,7 +39,7 @@ static bool read_headers(
 {
 	for (size_t i = 0; i < count; i++) {
 		if (phdr[i].p_type == PT_DYNAMIC)
-			return read_dynamic(
+			return elf_image_from_dynamic(
 				base, (const ElfW(Dyn) *)(base + phdr[i].p_vaddr), ret_image);
 	}
 	return false;

@@ -23,6 +23,10 @@ struct elf_image {
 	const uint32_t *sysv_hash;
 };
 
+/* From the load address and the dynamic section, as a link_map has them. */
+bool elf_image_from_dynamic(
+	uintptr_t base, const ElfW(Dyn) * dynamic, struct elf_image *ret_image) MUST_CHECK;
+
 /* From what dl_iterate_phdr() says of an object. False where it has no dynamic symbols. */
 bool elf_image_from_phdr(const struct dl_phdr_info *info, struct elf_image *ret_image) MUST_CHECK;
 

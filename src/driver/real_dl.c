@@ -6,6 +6,17 @@
 #include <stddef.h>
 #include <string.h>
 
+/* The linker's own names for where this library begins and ends. It is linked at zero, so where it
+ * begins is its load address. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+/* glibc's list of loaded objects, in load order; weak, because musl has none. Unlike
+ * dl_iterate_phdr() it is data, which no interposer can stand in front of: ThreadSanitizer takes
+ * that function over and asks dlsym for the real one before it can serve it. No lock is needed:
+ * what was loaded at the start of the process, libc included, stays at the head of the list. */
+extern struct r_debug _r_debug __attribute__((weak));
+
 /* A search through the loaded objects, in load order. */
 struct search {
 	const char *name; /* a symbol; NULL looks for libcuda itself */
@@ -14,17 +25,21 @@ struct search {
 	struct elf_image image;
 };
 
-static bool contains(const struct dl_phdr_info *info, const void *address)
+static void *find_in_list(const char *name)
 {
-	uintptr_t at = (uintptr_t)address;
+	struct link_map *object = _r_debug.r_map;
+	struct elf_image image;
+	void *found = NULL;
 
-	for (size_t i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *phdr = &info->dlpi_phdr[i];
-		uintptr_t start = info->dlpi_addr + phdr->p_vaddr;
-		if (phdr->p_type == PT_LOAD && at >= start && at - start < phdr->p_memsz)
-			return true;
+	while (object != NULL && object->l_addr != (uintptr_t)__ehdr_start)
+		object = object->l_next;
+	if (object == NULL)
+		return NULL;
+	for (object = object->l_next; object != NULL && found == NULL; object = object->l_next) {
+		if (elf_image_from_dynamic(object->l_addr, object->l_ld, &image))
+			found = elf_image_find(&image, name);
 	}
-	return false;
+	return found;
 }
 
 static int find_behind_us(struct dl_phdr_info *info, size_t size, void *data)
@@ -33,7 +48,7 @@ static int find_behind_us(struct dl_phdr_info *info, size_t size, void *data)
 
 	(void)size;
 	if (!search->is_behind_us) {
-		search->is_behind_us = contains(info, (const void *)find_behind_us);
+		search->is_behind_us = info->dlpi_addr == (uintptr_t)__ehdr_start;
 		return 0;
 	}
 	if (elf_image_from_phdr(info, &search->image))
@@ -45,6 +60,8 @@ static void *next_definition(const char *name)
 {
 	struct search search = {.name = name};
 
+	if (&_r_debug != NULL && _r_debug.r_map != NULL)
+		return find_in_list(name);
 	dl_iterate_phdr(find_behind_us, &search);
 	return search.found;
 }
@@ -93,10 +110,6 @@ void *real_dlopen(const char *path, int flags)
 
 bool real_dl_is_ours(const void *address)
 {
-	/* The linker's own names for where this library begins and ends. */
-	extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-	extern const char _end[] __attribute__((visibility("hidden")));
-
 	return (const char *)address >= __ehdr_start && (const char *)address < _end;
 }
 
