@@ -67,6 +67,34 @@ static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy, size_t 
 	return CUDA_SUCCESS;
 }
 
+/* Fills `work` in for a copy that moves at least one byte. */
+static CUresult place_copy(
+	const CUDA_MEMCPY3D *copy, struct side *src, struct side *dst, struct work_copy *work)
+{
+	src->pitch = copy->srcPitch;
+	dst->pitch = copy->dstPitch;
+	CUresult result =
+		place_side(src, copy, copy->srcXInBytes, copy->srcY, copy->srcZ, copy->srcHeight);
+
+	if (result == CUDA_SUCCESS)
+		result = place_side(
+			dst, copy, copy->dstXInBytes, copy->dstY, copy->dstZ, copy->dstHeight);
+	*work = (struct work_copy){
+		.dst = (char *)dst->start,
+		.src = (const char *)src->start,
+		.width = copy->WidthInBytes,
+		.height = copy->Height,
+		.depth = copy->Depth,
+		.dst_pitch = dst->pitch,
+		.dst_slice = dst->slice,
+		.src_pitch = src->pitch,
+		.src_slice = src->slice,
+		.src_is_pageable = src->is_pageable,
+		.dst_is_pageable = dst->is_pageable,
+	};
+	return result;
+}
+
 CUresult copy_work_3d(const CUDA_MEMCPY3D *copy, struct work **ret_work)
 {
 	struct side src, dst;
@@ -83,28 +111,8 @@ CUresult copy_work_3d(const CUDA_MEMCPY3D *copy, struct work **ret_work)
 
 	if (!work)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (copy->WidthInBytes && copy->Height && copy->Depth) {
-		src.pitch = copy->srcPitch;
-		dst.pitch = copy->dstPitch;
-		result = place_side(
-			&src, copy, copy->srcXInBytes, copy->srcY, copy->srcZ, copy->srcHeight);
-		if (result == CUDA_SUCCESS)
-			result = place_side(&dst, copy, copy->dstXInBytes, copy->dstY, copy->dstZ,
-				copy->dstHeight);
-		work->copy = (struct work_copy){
-			.dst = (char *)dst.start,
-			.src = (const char *)src.start,
-			.width = copy->WidthInBytes,
-			.height = copy->Height,
-			.depth = copy->Depth,
-			.dst_pitch = dst.pitch,
-			.dst_slice = dst.slice,
-			.src_pitch = src.pitch,
-			.src_slice = src.slice,
-			.src_is_pageable = src.is_pageable,
-			.dst_is_pageable = dst.is_pageable,
-		};
-	}
+	if (copy->WidthInBytes && copy->Height && copy->Depth)
+		result = place_copy(copy, &src, &dst, &work->copy);
 	if (result == CUDA_SUCCESS)
 		*ret_work = work;
 	else

@@ -16,71 +16,84 @@ static bool is_device(const struct memory *memory)
 	return memory->kind == MEMORY_DEVICE || memory->kind == MEMORY_MANAGED;
 }
 
-/* Writes `value` as the type that `data` of an attribute has. */
-#define PUT(type, value)                               \
-	do {                                           \
-		const type value_ = (type)(value);     \
-		memcpy(data, &value_, sizeof(value_)); \
-	} while (0)
+/* Finds attributes that are an int or an enum; false: it is none of those. */
+static bool find_int(CUpointer_attribute attribute, const struct memory *memory, int *ret_value)
+{
+	switch (attribute) {
+	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+		*ret_value = is_device(memory) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+		return true;
+	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
+	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+		*ret_value = 0;
+		return true;
+	case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+		*ret_value = memory->kind == MEMORY_MANAGED;
+		return true;
+	case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+		*ret_value = device_ordinal(memory->ctx->device);
+		return true;
+	case CU_POINTER_ATTRIBUTE_MAPPED:
+		*ret_value = 1;
+		return true;
+	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
+		*ret_value = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Finds attributes of 64 bits: handles, addresses, sizes and numbers. */
+static bool find_long(CUpointer_attribute attribute, CUdeviceptr ptr, const struct memory *memory,
+	uint64_t *ret_value)
+{
+	switch (attribute) {
+	case CU_POINTER_ATTRIBUTE_CONTEXT:
+		*ret_value = (uintptr_t)memory->ctx;
+		return true;
+	case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+		*ret_value = ptr;
+		return true;
+	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
+		*ret_value = ptr;
+		return memory->kind != MEMORY_DEVICE;
+	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
+		*ret_value = memory->id;
+		return true;
+	case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+	case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
+		*ret_value = memory->range.base;
+		return true;
+	case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+		*ret_value = memory->size;
+		return true;
+	case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
+		*ret_value = memory->range.size;
+		return true;
+	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+		*ret_value = 0;
+		return true;
+	default:
+		return false;
+	}
+}
 
 static CUresult answer(
 	void *data, CUpointer_attribute attribute, CUdeviceptr ptr, const struct memory *memory)
 {
-	switch (attribute) {
-	case CU_POINTER_ATTRIBUTE_CONTEXT:
-		PUT(CUcontext, memory->ctx);
-		break;
-	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-		PUT(CUmemorytype, is_device(memory) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST);
-		break;
-	case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-		PUT(CUdeviceptr, ptr);
-		break;
-	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-		if (memory->kind == MEMORY_DEVICE)
-			return CUDA_ERROR_INVALID_VALUE;
-		PUT(CUdeviceptr, ptr);
-		break;
-	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
-	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
-	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-		PUT(int, 0);
-		break;
-	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
-	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
-		PUT(unsigned long long, memory->id);
-		break;
-	case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-		PUT(int, memory->kind == MEMORY_MANAGED);
-		break;
-	case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-		PUT(int, device_ordinal(memory->ctx->device));
-		break;
-	case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-	case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
-		PUT(CUdeviceptr, memory->range.base);
-		break;
-	case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-		PUT(size_t, memory->size);
-		break;
-	case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
-		PUT(size_t, memory->range.size);
-		break;
-	case CU_POINTER_ATTRIBUTE_MAPPED:
-		PUT(int, 1);
-		break;
-	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-		PUT(unsigned long long, 0);
-		break;
-	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
-		PUT(int, CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE);
-		break;
-	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
-		PUT(CUmemoryPool, NULL);
-		break;
-	default:
+	uint64_t long_value;
+	int value;
+
+	if (find_int(attribute, memory, &value))
+		memcpy(data, &value, sizeof(value));
+	else if (find_long(attribute, ptr, memory, &long_value))
+		memcpy(data, &long_value, sizeof(long_value));
+	else
 		return CUDA_ERROR_INVALID_VALUE;
-	}
 	return CUDA_SUCCESS;
 }
 
@@ -94,42 +107,25 @@ CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdevi
 	return answer(data, attribute, ptr, &memory);
 }
 
-/* What cuPointerGetAttributes says about memory that CUDA does not know. */
-static CUresult answer_unknown(void *data, CUpointer_attribute attribute)
+/* What cuPointerGetAttributes says of memory that CUDA does not know, and of what known memory
+ * does not have: nothing, in the attribute's own width. */
+static CUresult answer_nothing(void *data, CUpointer_attribute attribute)
 {
-	switch (attribute) {
-	case CU_POINTER_ATTRIBUTE_CONTEXT:
-	case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
-	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
-	case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-	case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-	case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
-	case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
-	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
-		PUT(uint64_t, 0);
-		break;
-	case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-		PUT(int, -2); /* CU_DEVICE_INVALID */
-		break;
-	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
-	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
-	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-	case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-	case CU_POINTER_ATTRIBUTE_MAPPED:
-	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
-		PUT(int, 0);
-		break;
-	default:
+	const struct memory nothing = {.kind = MEMORY_HOST};
+	const int no_device = -2; /* CU_DEVICE_INVALID */
+	uint64_t long_value;
+	int value;
+
+	if (attribute == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)
+		memcpy(data, &no_device, sizeof(no_device));
+	else if (find_int(attribute, &nothing, &value))
+		memset(data, 0, sizeof(value));
+	else if (find_long(attribute, 0, &nothing, &long_value))
+		memset(data, 0, sizeof(long_value));
+	else
 		return CUDA_ERROR_INVALID_VALUE;
-	}
 	return CUDA_SUCCESS;
 }
-
-#undef PUT
 
 CUresult cuPointerGetAttributes(
 	unsigned int numAttributes, CUpointer_attribute *attributes, void **data, CUdeviceptr ptr)
@@ -146,9 +142,8 @@ CUresult cuPointerGetAttributes(
 
 		if (is_known)
 			result = answer(data[i], attributes[i], ptr, &memory);
-		/* What this memory does not have is answered with nothing. */
 		if (result != CUDA_SUCCESS)
-			result = answer_unknown(data[i], attributes[i]);
+			result = answer_nothing(data[i], attributes[i]);
 		if (result != CUDA_SUCCESS)
 			return result;
 	}

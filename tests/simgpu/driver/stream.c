@@ -11,6 +11,7 @@
 #include "capture.h"
 #include "context.h"
 #include "entry.h"
+#include "module.h"
 #include "thread.h"
 #include "work.h"
 
@@ -142,7 +143,9 @@ CUresult stream_submit(CUstream stream, struct work *work, uint64_t *ret_seq)
 	uint64_t seq = 0;
 	CUresult result = CUDA_SUCCESS;
 
-	if (stream == stream->ctx->legacy)
+	if (work->kind == WORK_KERNEL && work->kernel.function->module->ctx != stream->ctx)
+		result = CUDA_ERROR_INVALID_HANDLE;
+	else if (stream == stream->ctx->legacy)
 		result = capture_refuse_legacy(stream->ctx);
 	if (result == CUDA_SUCCESS && stream->capture) {
 		result = capture_add_work(stream, work);

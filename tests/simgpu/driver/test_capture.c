@@ -256,6 +256,12 @@ static CUDA_KERNEL_NODE_PARAMS kernel_params(void **params)
 	};
 }
 
+static void launch_and_wait(CUgraphExec exec)
+{
+	must(cuGraphLaunch(exec, a));
+	must(cuStreamSynchronize(a));
+}
+
 static void graphs_may_be_built_by_hand(void **state)
 {
 	int amount = 2;
@@ -284,18 +290,15 @@ static void graphs_may_be_built_by_hand(void **state)
 	must(cuGraphAddKernelNode(&second, parent, &child, 1, &add));
 	must(cuGraphDestroy(graph));
 	must(cuGraphInstantiate(&exec, parent, 0));
-	must(cuGraphLaunch(exec, a));
-	must(cuStreamSynchronize(a));
+	launch_and_wait(exec);
 	assert_int_equal(read_int(counters, 0), 14);
 
 	amount = 100;
 	must(cuGraphExecKernelNodeSetParams(exec, second, &add));
-	must(cuGraphLaunch(exec, a));
-	must(cuStreamSynchronize(a));
+	launch_and_wait(exec);
 	assert_int_equal(read_int(counters, 0), 112);
 	must(cuGraphNodeSetEnabled(exec, second, 0));
-	must(cuGraphLaunch(exec, a));
-	must(cuStreamSynchronize(a));
+	launch_and_wait(exec);
 	assert_int_equal(read_int(counters, 0), 12);
 	must(cuGraphExecDestroy(exec));
 	must(cuGraphDestroy(parent));

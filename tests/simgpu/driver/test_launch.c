@@ -231,6 +231,20 @@ static void kernels_of_libraries_are_launched_like_functions(void **state)
 	assert_cuda(CUDA_ERROR_INVALID_HANDLE, cuLibraryUnload(library));
 }
 
+static void functions_belong_to_their_context(void **state)
+{
+	CUstream stream;
+	CUcontext ctx;
+
+	(void)state;
+	must(cuCtxCreate(&ctx, NULL, 0, fixture.device));
+	must(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+	assert_cuda(CUDA_ERROR_INVALID_HANDLE, launch_slow(stream));
+
+	must(cuCtxDestroy(ctx));
+	must(launch_slow(NULL));
+}
+
 static void unloaded_modules_are_gone(void **state)
 {
 	CUfunction function;
@@ -261,6 +275,7 @@ int main(void)
 		cmocka_unit_test(broken_images_are_refused),
 		cmocka_unit_test_setup_teardown(
 			kernels_of_libraries_are_launched_like_functions, set_up, tear_down),
+		cmocka_unit_test(functions_belong_to_their_context),
 		cmocka_unit_test(unloaded_modules_are_gone),
 	};
 

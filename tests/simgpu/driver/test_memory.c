@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The first entry points, with addresses of 32 bits; cuda.h no longer lets their names through. */
+CUresult alloc_v1(unsigned *address, unsigned size) __asm__("cuMemAlloc");
+CUresult free_v1(unsigned address) __asm__("cuMemFree");
+CUresult copy_to_v1(unsigned address, const void *from, unsigned size) __asm__("cuMemcpyHtoD");
+
 #define MIB ((size_t)1 << 20)
 
 static size_t free_bytes(void)
@@ -324,6 +329,22 @@ static void a_context_gives_back_all_it_held(void **state)
 	assert_cuda(CUDA_ERROR_INVALID_VALUE, cuMemFree(address));
 }
 
+static void old_entry_points_allocate_below_4_gib(void **state)
+{
+	const size_t before = free_bytes();
+	unsigned address;
+	int value = 5;
+
+	(void)state;
+	must(alloc_v1(&address, 4096));
+	must(copy_to_v1(address, &value, sizeof(value)));
+	assert_int_equal(read_int(address, 0), 5);
+	assert_int_equal(before - free_bytes(), 4096);
+
+	must(free_v1(address));
+	assert_int_equal(free_bytes(), before);
+}
+
 static void many_allocations_may_live(void **state)
 {
 	const size_t count = 50000, before = free_bytes();
@@ -362,6 +383,7 @@ int main(void)
 		cmocka_unit_test(copies_beyond_an_allocation_are_refused),
 		cmocka_unit_test(stream_ordered_memory_comes_back_in_order),
 		cmocka_unit_test(a_context_gives_back_all_it_held),
+		cmocka_unit_test(old_entry_points_allocate_below_4_gib),
 		cmocka_unit_test(many_allocations_may_live),
 	};
 

@@ -121,6 +121,8 @@ static void work_is_accepted_and_done(void **state)
 	must(cuGraphLaunch(exec, stream));
 	must(cuStreamSynchronize(stream));
 	must(cuCtxSynchronize());
+	must(cuGraphExecDestroy(exec));
+	must(cuGraphDestroy(graph));
 	must(cuMemFree(address));
 	must(cuEventDestroy(start));
 	must(cuEventDestroy(end));

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "entry.h"
 #include "null.h"
 #include "stream.h"
 
@@ -20,6 +21,9 @@ static void end_thread(void *ptr)
 	struct thread *thread = ptr;
 
 	self = NULL;
+	/* In the child of a fork the locks may be held for ever. */
+	if (atomic_load_explicit(&entry.mode, memory_order_relaxed) == ENTRY_FORKED)
+		return;
 	stream_abandon_thread(thread);
 	null_memory_abandon(thread->null_memory);
 	free(thread);
