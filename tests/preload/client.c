@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "client.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char busy_ptx[] = ".version 8.0\n"
+			       ".target sm_80\n"
+			       ".address_size 64\n"
+			       ".visible .entry busy()\n"
+			       "{\n"
+			       "	ret;\n"
+			       "}\n";
+
+void say(const char *format, ...)
+{
+	char line[500];
+	va_list args;
+
+	va_start(args, format);
+	int len = vsnprintf(line, sizeof(line) - 1, format, args);
+	va_end(args);
+	if (len > (int)sizeof(line) - 2)
+		len = (int)sizeof(line) - 2;
+	line[len] = '\n';
+	if (write(STDOUT_FILENO, line, (size_t)len + 1) != len + 1)
+		_exit(4);
+}
+
+void must_be(bool is_true, const char *what)
+{
+	if (is_true)
+		return;
+	say("failed %s", what);
+	_exit(3);
+}
+
+void must(CUresult result, const char *what)
+{
+	if (result == CUDA_SUCCESS)
+		return;
+	say("failed %s: %d", what, (int)result);
+	_exit(3);
+}
+
+void functions_resolve(struct functions *ret_functions, resolver *resolve, void *data)
+{
+#define FUNCTION(symbol, name, version)                                           \
+	*(void **)&ret_functions->symbol = resolve(data, #symbol, name, version); \
+	must_be(ret_functions->symbol != NULL, #symbol);
+#include "functions.def"
+#undef FUNCTION
+}
+
+static void *by_dlsym(void *handle, const char *symbol, const char *name, int version)
+{
+	(void)name;
+	(void)version;
+	return dlsym(handle, symbol);
+}
+
+void *functions_from_dlopen(struct functions *ret_functions, const char *path)
+{
+	void *handle = dlopen(path, RTLD_NOW);
+
+	must_be(handle != NULL, path);
+	functions_resolve(ret_functions, by_dlsym, handle);
+	return handle;
+}
+
+CUfunction load_kernel(const struct functions *cu, CUmodule *ret_module)
+{
+	CUfunction kernel;
+
+	must(cu->cuModuleLoadData(ret_module, busy_ptx), "cuModuleLoadData");
+	must(cu->cuModuleGetFunction(&kernel, *ret_module, "busy"), "cuModuleGetFunction");
+	return kernel;
+}
+
+CUresult launch(const struct functions *cu, CUfunction kernel, CUstream stream)
+{
+	return cu->cuLaunchKernel(kernel, 1, 1, 1, 32, 1, 1, 0, stream, NULL, NULL);
+}
+
+unsigned long argument(int argc, char *argv[], int i, unsigned long otherwise)
+{
+	return i < argc ? strtoul(argv[i], NULL, 0) : otherwise;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * What the client programs share. They know nothing of cuslice: they find the driver in one way or
+ * another, use it, and print what it answered, one `key value...` a line, for the tests to compare
+ * with the same client run without the preload.
+ */
+#ifndef CUSLICE_TESTS_PRELOAD_CLIENT_H
+#define CUSLICE_TESTS_PRELOAD_CLIENT_H
+
+#define __CUDA_API_VERSION_INTERNAL
+#include <cuda.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MIB ((size_t)1 << 20)
+
+struct functions {
+#define FUNCTION(symbol, name, version) __typeof__(symbol) *symbol;
+#include "functions.def"
+#undef FUNCTION
+};
+
+/* Gives the address of a driver function, by its symbol, and by its name and version; NULL where
+ * there is none. */
+typedef void *resolver(void *data, const char *symbol, const char *name, int version);
+
+/* Fills the table. Ends the program with a message where a function is missing. */
+void functions_resolve(struct functions *ret_functions, resolver *resolve, void *data);
+
+/* From dlopen(path) and dlsym(); returns the handle. */
+void *functions_from_dlopen(struct functions *ret_functions, const char *path);
+
+/* From the symbols that the program is linked with; only in programs that are (linked.c). */
+void functions_from_link(struct functions *ret_functions);
+
+/* One line on stdout, at once: nothing is lost where a program ends early, or printed twice where
+ * it forks. Safe in a destructor. */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Ends the program with status 3 and a message unless `is_true`. */
+void must_be(bool is_true, const char *what);
+
+/* The same for a driver call. */
+void must(CUresult result, const char *what);
+
+/* The kernel `busy`, which takes no parameters and as long as the machine's setting
+ * `kernel.busy=TIME` says, in the current context. */
+CUfunction load_kernel(const struct functions *cu, CUmodule *ret_module);
+
+/* One block of the kernel on the stream. */
+CUresult launch(const struct functions *cu, CUfunction kernel, CUstream stream);
+
+/* A number of the program's arguments, or `otherwise` where there are fewer. */
+unsigned long argument(int argc, char *argv[], int i, unsigned long otherwise);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * usage: client_share HOW MILLISECONDS
+ *
+ * Keeps the GPU busy for so long, and says how long that was in ns and how many launches: `sync`
+ * waits for each kernel, `queue` does only now and then, `streams` uses four, `graph` launches
+ * graphs of four kernels. Any error ends it. `capture` captures in every mode while it launches
+ * beside it.
+ */
+#include "client.h"
+
+#include <string.h>
+#include <time.h>
+
+#define STREAMS 4
+
+static struct functions cu;
+static CUfunction kernel;
+static CUstream streams[STREAMS];
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void open_gpu(void)
+{
+	CUcontext context;
+	CUmodule module;
+
+	functions_from_dlopen(&cu, "libcuda.so.1");
+	must(cu.cuInit(0), "cuInit");
+	must(cu.cuCtxCreate_v2(&context, 0, 0), "cuCtxCreate");
+	kernel = load_kernel(&cu, &module);
+	for (unsigned i = 0; i < STREAMS; i++)
+		must(cu.cuStreamCreate(&streams[i], CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+}
+
+/* Four kernels in a row, captured in `mode`; before the end of the capture, one is launched on
+ * another stream, which is allowed in any mode. */
+static CUgraph capture(CUstreamCaptureMode mode, bool launches_beside)
+{
+	CUgraph graph = NULL;
+
+	must(cu.cuStreamBeginCapture_v2(streams[0], mode), "begin");
+	for (unsigned i = 0; i < 4; i++) {
+		must(launch(&cu, kernel, streams[0]), "captured launch");
+		if (launches_beside)
+			must(launch(&cu, kernel, streams[1]), "launch beside");
+	}
+	must(cu.cuStreamEndCapture(streams[0], &graph), "end");
+	return graph;
+}
+
+static CUgraphExec instantiate(CUgraph graph)
+{
+	CUgraphExec exec;
+
+	must(cu.cuGraphInstantiateWithFlags(&exec, graph, 0), "instantiate");
+	return exec;
+}
+
+static void launch_once(const char *how, CUgraphExec exec, unsigned long i)
+{
+	if (exec != NULL)
+		must(cu.cuGraphLaunch(exec, streams[0]), "graph");
+	else if (strcmp(how, "streams") == 0)
+		must(launch(&cu, kernel, streams[i % STREAMS]), "launch");
+	else
+		must(launch(&cu, kernel, streams[0]), "launch");
+	if (strcmp(how, "sync") == 0)
+		must(cu.cuStreamSynchronize(streams[0]), "synchronize");
+	else if (i % 64 == 63)
+		must(cu.cuCtxSynchronize(), "synchronize"); /* simgpu's queues have no end */
+}
+
+static void keep_busy(const char *how, uint64_t span_ns)
+{
+	CUgraphExec exec = NULL;
+	unsigned long launches = 0;
+
+	if (strcmp(how, "graph") == 0)
+		exec = instantiate(capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, false));
+	uint64_t begin_ns = now_ns();
+	while (now_ns() - begin_ns < span_ns)
+		launch_once(how, exec, launches++);
+	must(cu.cuCtxSynchronize(), "synchronize");
+	say("wall_ns %llu", (unsigned long long)(now_ns() - begin_ns));
+	say("launches %lu", launches);
+}
+
+static void capture_in_every_mode(void)
+{
+	static const CUstreamCaptureMode modes[] = {CU_STREAM_CAPTURE_MODE_GLOBAL,
+		CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, CU_STREAM_CAPTURE_MODE_RELAXED};
+
+	for (unsigned i = 0; i < 6; i++) {
+		CUgraph graph = capture(modes[i % 3], i >= 3);
+		CUgraphExec exec = instantiate(graph);
+		CUstreamCaptureStatus status = 99;
+		size_t nodes = 0;
+		must(cu.cuGraphGetNodes(graph, NULL, &nodes), "nodes");
+		must(cu.cuStreamIsCapturing(streams[0], &status), "status");
+		for (unsigned k = 0; k < 5; k++)
+			must(cu.cuGraphLaunch(exec, streams[0]), "graph");
+		must(cu.cuStreamSynchronize(streams[0]), "synchronize");
+		say("mode %u beside %d nodes %zu status %d", i % 3, i >= 3, nodes, (int)status);
+		must(cu.cuGraphExecDestroy(exec), "destroy");
+		must(cu.cuGraphDestroy(graph), "destroy");
+	}
+	must(cu.cuCtxSynchronize(), "synchronize");
+}
+
+int main(int argc, char *argv[])
+{
+	const char *how = argc > 1 ? argv[1] : "";
+
+	open_gpu();
+	if (strcmp(how, "capture") == 0)
+		capture_in_every_mode();
+	else
+		keep_busy(how, argument(argc, argv, 2, 1000) * 1000000);
+	return 0;
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# Where there is no CUDA: on a machine without a driver, and in programs that do not use it.
+import collections
+import pathlib
+import statistics
+import subprocess
+import time
+import unittest
+
+import harness
+from harness import LIBRARY, NO_DEVICE, SANITIZER, client, fields
+
+LIMITS = {"CUSLICE_MEMORY": "1GiB", "CUSLICE_COMPUTE": "25%", "CUSLICE_LOG": "debug"}
+BAD = {"CUSLICE_MEMORY": "4 GG", "CUSLICE_NONSENSE": "1"}
+
+
+def run(*command, is_preloaded, **more):
+    """On a machine without simgpu."""
+    environment = harness.base_environment() | more
+    environment.pop("LD_LIBRARY_PATH", None)
+    libraries = harness.preload(LIBRARY) if is_preloaded else SANITIZER
+    if libraries:
+        environment["LD_PRELOAD"] = libraries
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False,
+                          timeout=harness.PATIENCE_S)
+
+
+class WithoutDriver(harness.Case):
+    def setUp(self):
+        bare = fields(self.finished(run(client("absent"), is_preloaded=False)))
+        if bare["dlopen"] == "found":
+            self.skipTest("this machine has a driver")
+
+    def test_probes_find_no_cuda(self):
+        bare = self.finished(run(client("absent"), is_preloaded=False))
+        for limits in ({}, LIMITS, BAD):
+            done = run(client("absent"), is_preloaded=True, **limits)
+            self.assertEqual(self.finished(done), bare)
+        self.assertIn("probe cuInit null\nerror cuInit text\n", bare)
+
+    def test_weak_caller_gets_no_device_and_nothing_is_said(self):
+        bare = fields(self.finished(run(client("absent"), "call", is_preloaded=False)))
+        self.assertEqual(bare["weak"], "cuInit null")
+        for limits in ({}, LIMITS, BAD):
+            done = run(client("absent"), "call", is_preloaded=True, **limits)
+            seen = fields(self.finished(done))
+            self.assertEqual((seen["init"], seen["alloc"]), (str(NO_DEVICE), f"{NO_DEVICE} 42"))
+
+
+class WithoutCuda(harness.Case):
+    def test_program_differs_by_one_mapped_file_only(self):
+        bare = self.finished(run(client("idle"), is_preloaded=False)).splitlines()
+        for limits in ({}, LIMITS, BAD):
+            sliced = self.finished(run(client("idle"), is_preloaded=True, **limits)).splitlines()
+            added = collections.Counter(sliced) - collections.Counter(bare)
+            removed = collections.Counter(bare) - collections.Counter(sliced)
+            self.assertEqual(set(added), {f"map {pathlib.Path(LIBRARY).resolve()}"})
+            self.assertEqual(set(removed), set())
+
+    def test_programs_of_the_system_answer_as_bare(self):
+        for command in (("sh", "-c", "echo $((6 * 7)); exit 3"), ("python3", "-c", "print(42)"),
+                        ("ls", "/"), ("env", "-i", "true")):
+            bare = run(*command, is_preloaded=False)
+            for limits in (LIMITS, BAD):
+                sliced = run(*command, is_preloaded=True, **limits)
+                self.assertEqual((sliced.returncode, sliced.stdout, sliced.stderr),
+                                 (bare.returncode, bare.stdout, bare.stderr))
+
+    @unittest.skipIf(SANITIZER, "a sanitizer's start would be measured")
+    def test_start_costs_little(self):
+        medians = []
+        for is_preloaded in (False, True):
+            times_us = []
+            for _ in range(100):
+                begin = time.perf_counter()
+                run(client("idle"), "only", is_preloaded=is_preloaded)
+                times_us.append((time.perf_counter() - begin) * 1e6)
+            medians.append(statistics.median(times_us))
+        print(f"start: {medians[0]:.0f} us bare, {medians[1] - medians[0]:+.0f} us preloaded")
+        self.assertLess(medians[1] - medians[0], 5000)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# The share of a program that keeps the GPU busy, by the account of the machine. Measures time.
+import harness
+from harness import client, fields
+
+
+class Share(harness.Case):
+    def percent_used(self, how, milliseconds, limits, **settings):
+        with harness.Machine(**settings) as machine:
+            done = machine.run(client("share"), how, str(milliseconds), limits=limits)
+            wall_ns = int(fields(self.finished(done))["wall_ns"])
+            used_ns = sum(row["gpu_time_ns"] for row in machine.account()["processes"])
+        percent = 100 * used_ns / wall_ns
+        print(f"{how} {limits}: {percent:.2f} %")
+        return percent
+
+    def test_quarter_is_a_quarter(self):
+        for how in ("sync", "queue", "streams", "graph"):
+            with self.subTest(how):
+                percent = self.percent_used(how, 3000, {"COMPUTE": "25%"})
+                self.assertGreater(percent, 22)
+                self.assertLess(percent, 28)
+
+    def test_shares_of_other_sizes(self):
+        for wanted in (5, 50, 80):
+            with self.subTest(wanted):
+                percent = self.percent_used("queue", 2000, {"COMPUTE": f"{wanted}%"})
+                self.assertGreater(percent, wanted - 3)
+                self.assertLess(percent, wanted + 3)
+
+    def test_short_and_long_kernels(self):
+        for length in ("50us", "10ms"):
+            with self.subTest(length):
+                percent = self.percent_used("queue", 3000, {"COMPUTE": "25%"},
+                                            **{"kernel.busy": length})
+                self.assertGreater(percent, 21)
+                self.assertLess(percent, 29)
+
+    def test_no_share_is_all(self):
+        for limits in (None, {}, {"COMPUTE": "100%"}):
+            with self.subTest(str(limits)):
+                self.assertGreater(self.percent_used("queue", 500, limits), 90)
+
+
+if __name__ == "__main__":
+    harness.main()
