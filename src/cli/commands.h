@@ -13,8 +13,9 @@ enum {
 	EXIT_NOT_FOUND = 127,
 };
 
-/* `argv[0]` is the name to show ("cuslice run"), the rest the command's own arguments. Returns the
- * exit status; command_run() does not return where the program was started. */
+/* `argv[0]` is the name to show ("cuslice run"), the rest the command's own arguments. Each returns
+ * the exit status; command_run() does not return where the program was started. */
 int command_run(int argc, char *argv[]);
+int command_explain(int argc, char *argv[]);
 
 #endif

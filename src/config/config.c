@@ -244,7 +244,7 @@ void config_read(char *const environment[], struct config *ret_config)
 	config_read_from(environment, CONFIG_POLICY_DIR, getauxval(AT_SECURE) != 0, ret_config);
 }
 
-static bool is_for(const struct config_value *value, const struct config_device *device)
+bool config_value_is_for(const struct config_value *value, const struct config_device *device)
 {
 	const struct config_devices *devices = &value->devices;
 
@@ -273,7 +273,8 @@ const struct config_value *config_silenced_by(const struct config *config,
 {
 	for (unsigned i = 0; i < config->value_count; i++) {
 		const struct config_value *other = &config->values[i];
-		if (other->key == value->key && is_for(other, device) && silences(other, value))
+		if (other->key == value->key && config_value_is_for(other, device) &&
+			silences(other, value))
 			return other;
 	}
 	return NULL;
@@ -282,7 +283,7 @@ const struct config_value *config_silenced_by(const struct config *config,
 bool config_value_counts(const struct config *config, const struct config_value *value,
 	const struct config_device *device)
 {
-	return !config->is_disabled && is_for(value, device) &&
+	return !config->is_disabled && config_value_is_for(value, device) &&
 	       config_silenced_by(config, value, device) == NULL;
 }
 

@@ -18,7 +18,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Fixed when compiling (tests do, with another): from a variable a tenant could choose it. */
+#ifndef CONFIG_POLICY_DIR
 #define CONFIG_POLICY_DIR "/etc/cuslice"
+#endif
 
 #define CONFIG_MAX_DEVICES  64
 #define CONFIG_MAX_VALUES   256
@@ -114,6 +117,9 @@ struct config_device {
  * silences the number of the same device. Nothing has a say where all is turned off. */
 bool config_value_counts(const struct config *config, const struct config_value *value,
 	const struct config_device *device);
+
+/* True where the value is meant for the device, counting or not. */
+bool config_value_is_for(const struct config_value *value, const struct config_device *device);
 
 /* Why it has none: the value that silences it, NULL where nothing does. */
 const struct config_value *config_silenced_by(const struct config *config,

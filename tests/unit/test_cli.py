@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the cuslice authors
 #
-# usage: test_cli.py CUSLICE EMPTY_LIBRARY LIBDIR
+# usage: test_cli.py CUSLICE EMPTY_LIBRARY LIBDIR CUSLICE_WITH_OTHER_POLICY
 #
 # `cuslice run`: where it finds the library, what it makes of LD_PRELOAD and the limits, and its
 # exit statuses. Runs copies of the real program in trees of their own, beside an empty library, so
-# that what lies where is the test's choice.
+# that what lies where is the test's choice. `cuslice explain`: by a build whose policy is policy/
+# in the folder it is started in.
+import json
 import os
 import pathlib
 import shutil
@@ -16,7 +18,8 @@ import sys
 import tempfile
 import unittest
 
-CUSLICE, LIBRARY, LIBDIR = map(pathlib.Path, sys.argv[1:4])
+CUSLICE, LIBRARY, LIBDIR, EXPLAINER = map(pathlib.Path, sys.argv[1:5])
+UUID = "12345678-9abc-def0-1234-56789abcdef0"
 SHOW = 'echo "$LD_PRELOAD|$CUSLICE_MEMORY|$CUSLICE_COMPUTE"'
 
 
@@ -148,7 +151,9 @@ class Built(Tree):
 
     def test_wrong_use_ends_with_125(self):
         for arguments in ((), ("no-such-subcommand",), ("run",), ("run", "--no-such-option"),
-                          ("run", "-m"), ("--no-such-option",)):
+                          ("run", "-m"), ("--no-such-option",), ("help", "no-such-subcommand"),
+                          ("run", "-i", "0", "true"), ("explain", "--no-such-option"),
+                          ("explain", "word"), ("run", "--config"), ("run", "-b", "1h", "true")):
             done = run(self.program, *arguments)
             self.assertEqual(done.returncode, 125, arguments)
             self.assertNotEqual(done.stderr, "")
@@ -156,10 +161,209 @@ class Built(Tree):
 
     def test_help_and_version_are_no_errors(self):
         for arguments, part in ((("--help",), "Usage: cuslice"), (("help",), "run"),
-                                (("--version",), "cuslice 0."), (("run", "--help"), "--memory")):
+                                (("--version",), "cuslice 0."), (("run", "--help"), "--memory"),
+                                (("help", "run"), "--dry-run"), (("help", "explain"), "--json"),
+                                (("--help",), "CUSLICE_ON_ERROR")):
             done = run(self.program, *arguments)
             self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
             self.assertIn(part, done.stdout)
+
+
+class Devices(Tree):
+    def printed(self, *options, **environment):
+        """The variables that --dry-run prints, but for LD_PRELOAD, which it has to print."""
+        done = run(self.program, "run", "--dry-run", *options, **environment)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), options)
+        lines = dict(line.split("=", 1) for line in done.stdout.splitlines())
+        self.assertEqual(lines.pop("LD_PRELOAD"), self.library)
+        return lines
+
+    def test_limits_without_a_device_are_for_every_device(self):
+        self.assertEqual(self.printed("-m", "4GiB", "-c", "25%", "-b", "5ms"),
+                         {"CUSLICE_MEMORY": "4GiB", "CUSLICE_COMPUTE": "25%",
+                          "CUSLICE_BURST": "5ms"})
+
+    def test_limits_with_devices_are_for_these_wherever_they_stand(self):
+        wanted = {"CUSLICE_MEMORY_0": "4GiB", "CUSLICE_MEMORY_3": "4GiB"}
+        self.assertEqual(self.printed("-i", "0,3", "-m", "4GiB"), wanted)
+        self.assertEqual(self.printed("-m", "4GiB", "--gpu=0,3"), wanted)
+
+    def test_uuid_becomes_a_name_that_shells_pass_on(self):
+        name = "CUSLICE_COMPUTE_GPU_" + UUID.replace("-", "_")
+        self.assertEqual(self.printed("-i", f"GPU-{UUID}", "-c", "25%"), {name: "25%"})
+        done = run(self.program, "run", "-i", f"GPU-{UUID}", "-c", "25%", "sh", "-c",
+                   f'sh -c "echo ${name}"')
+        self.assertEqual(done.stdout, "25%\n")
+
+    def test_no_devices_and_wrong_ones_are_refused(self):
+        for devices in ("", ",", "0,", ",0", "64", "-1", "all", "GPU-1", "0 1", UUID):
+            done = run(self.program, "run", "--dry-run", f"--gpu={devices}", "-m", "1GiB")
+            self.assertEqual((done.returncode, done.stdout), (125, ""), devices)
+            self.assertIn(f'"{devices}": name devices', done.stderr)
+
+    def test_devices_twice_are_refused(self):
+        done = run(self.program, "run", "-i", "0", "-m", "1GiB", "-i", "1", "-m", "2GiB", "true")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("once", done.stderr)
+
+    def test_blank_in_a_size_is_left_out(self):
+        self.assertEqual(self.printed("-m", "4 GiB"), {"CUSLICE_MEMORY": "4GiB"})
+
+    def test_dry_run_runs_nothing(self):
+        there = self.root / "there"
+        self.printed("-m", "1GiB", "--", "touch", str(there))
+        self.assertFalse(there.exists())
+
+    def test_printed_lines_are_words_for_env(self):
+        text = run(self.program, "run", "--dry-run", "-m", "4 GiB").stdout
+        done = run("env", *text.split(), "sh", "-c", SHOW)
+        self.assertEqual(done.stdout, f"{self.library}|4GiB|\n")
+
+    def test_config_file_goes_into_the_environment_as_an_absolute_path(self):
+        file = self.root / "my.ini"
+        file.write_text("[slice]\nmemory = 4GiB\n")
+        relative = os.path.relpath(file)
+        self.assertEqual(self.printed("--config", relative), {"CUSLICE_CONFIG": str(file)})
+
+    def test_config_file_with_a_mistake_is_refused_with_its_line(self):
+        file = self.root / "my.ini"
+        file.write_text("[slice]\nmemory = 4G\n")
+        for options in (("--config", str(file)), ("--config", str(self.root)),
+                        ("--config", str(self.root / "nowhere"))):
+            done = run(self.program, "run", *options, "true")
+            self.assertEqual(done.returncode, 125)
+            self.assertIn(options[1], done.stderr)
+        self.assertIn(f"{file}:2: memory", run(self.program, "run", "--config", file).stderr)
+
+
+class Explain(unittest.TestCase):
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.root = pathlib.Path(holder.name)
+        (self.root / "policy").mkdir()
+        self.plain = self.root / "plain.ini"
+        self.plain.write_text("")
+
+    def policy(self, text):
+        (self.root / "policy/site.ini").write_text(text)
+
+    def explain(self, *options, status=0, **environment):
+        environment = {"HOME": str(self.root), "PATH": "/bin"} | environment
+        done = subprocess.run([EXPLAINER, "explain", *options], env=environment, cwd=self.root,
+                              capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (status, ""), done.stdout)
+        return done.stdout
+
+    def setting(self, name, device="every", **environment):
+        """What counts and what lost for a setting, as lists of (value, origin, reason)."""
+        found = json.loads(self.explain("--json", **environment))
+        rows = [row for row in found["settings"]
+                if row["setting"] == name and row.get("device", device) == device]
+        self.assertEqual(len(rows), 1)
+        return tuple([(value["value"], value["origin"], value.get("reason"))
+                      for value in rows[0][which]] for which in ("counts", "lost"))
+
+    def test_nothing_set_is_said(self):
+        text = self.explain()
+        self.assertRegex(text, r"every device\n  memory +no limit +by default\n")
+        self.assertRegex(text, r"burst +20ms +by default\n")
+        self.assertRegex(text, r"on_error +refuse +by default\n")
+        self.assertIn("cuslice.ini (defaults, not read)", text)
+        self.assertIn("not counted yet\n", text)
+        self.assertNotIn("problems", text)
+
+    def test_strictest_counts_and_the_others_say_why_not(self):
+        self.policy("[slice]\nmemory = 4GiB\n")
+        counts, lost = self.setting("memory", CUSLICE_MEMORY="8GiB")
+        self.assertEqual(counts, [("4GiB", "policy/site.ini:2", None)])
+        self.assertEqual(lost, [("8GiB", "CUSLICE_MEMORY", "not as strict as policy/site.ini:2")])
+        text = self.explain(CUSLICE_MEMORY="8GiB")
+        self.assertRegex(text, r"  memory    4GiB +policy/site.ini:2\n"
+                               r" +8GiB +lost, CUSLICE_MEMORY: not as strict as policy/site.ini:2")
+
+    def test_equal_values_count_once(self):
+        self.policy("[slice]\ncompute = 0.25\n")
+        counts, lost = self.setting("compute", CUSLICE_COMPUTE="25%")
+        self.assertEqual(counts, [("0.25", "policy/site.ini:2", None)])
+        self.assertEqual(lost, [("25%", "CUSLICE_COMPUTE", "the same as policy/site.ini:2")])
+
+    def test_percents_and_bytes_both_count_where_no_device_is_known(self):
+        self.policy("[slice]\nmemory = 50%\n")
+        counts, lost = self.setting("memory", CUSLICE_MEMORY="8GiB")
+        self.assertEqual([value for value, _, _ in counts], ["50%", "8GiB"])
+        self.assertEqual(lost, [])
+        self.assertIn("CUSLICE_MEMORY, if that is less on the device",
+                      self.explain(CUSLICE_MEMORY="8GiB"))
+
+    def test_defaults_lose_to_anything(self):
+        self.plain.write_text("[slice]\nmemory = 1GiB\ncompute = 5%\n")
+        environment = {"CUSLICE_CONFIG": "plain.ini", "CUSLICE_MEMORY": "8GiB"}
+        counts, lost = self.setting("memory", **environment)
+        self.assertEqual(counts, [("8GiB", "CUSLICE_MEMORY", None)])
+        self.assertEqual(lost, [("1GiB", "plain.ini:2", "a default, and CUSLICE_MEMORY is set")])
+        self.assertEqual(self.setting("compute", **environment)[0], [("5%", "plain.ini:3", None)])
+
+    def test_device_has_its_own_and_every_devices_settings(self):
+        counts, lost = self.setting("memory", "3", CUSLICE_MEMORY="2GiB", CUSLICE_MEMORY_3="1GiB")
+        self.assertEqual(counts, [("1GiB", "CUSLICE_MEMORY_3", None)])
+        self.assertEqual(lost[0][:2], ("2GiB", "CUSLICE_MEMORY"))
+        self.policy(f"[device GPU-{UUID}]\nmemory = 3GiB\n")
+        self.assertEqual(self.setting("memory", f"GPU-{UUID}")[0],
+                         [("3GiB", "policy/site.ini:2", None)])
+        self.assertIn(f"device GPU-{UUID}\n", self.explain())
+
+    def test_on_error_of_the_stricter_counts(self):
+        self.policy("[slice]\non_error = refuse\n")
+        counts, lost = self.setting("on_error", CUSLICE_ON_ERROR="warn")
+        self.assertEqual(counts, [("refuse", "policy/site.ini:2", None)])
+        self.assertEqual(lost, [("warn", "CUSLICE_ON_ERROR", "policy/site.ini:2 is stricter")])
+
+    def test_log_of_the_variable_comes_first(self):
+        self.policy("[slice]\nlog = error\n")
+        counts, lost = self.setting("log", CUSLICE_LOG="debug")
+        self.assertEqual(counts, [("debug", "CUSLICE_LOG", None)])
+        self.assertEqual(lost, [("error", "policy/site.ini:2", "CUSLICE_LOG comes first")])
+
+    def test_disable_turns_all_off_without_a_policy(self):
+        environment = {"CUSLICE_DISABLE": "1", "CUSLICE_MEMORY": "1GiB"}
+        self.assertTrue(self.explain(**environment).startswith("everything is off"))
+        counts, lost = self.setting("memory", **environment)
+        self.assertEqual((counts, lost[0][2]), ([], "everything is off (CUSLICE_DISABLE=1)"))
+
+    def test_disable_loses_to_a_policy_that_limits(self):
+        self.policy("[slice]\nmemory = 1GiB\n")
+        counts, lost = self.setting("disable", CUSLICE_DISABLE="1")
+        self.assertEqual((counts, lost), ([], [
+            ("1", "CUSLICE_DISABLE", "the policy sets a limit, or is not understood")]))
+        self.assertEqual(self.setting("memory", CUSLICE_DISABLE="1")[0],
+                         [("1GiB", "policy/site.ini:2", None)])
+
+    def test_problems_are_quoted_and_end_with_1(self):
+        self.policy("[slice]\nmemory = 4G\n")
+        text = self.explain(status=1, CUSLICE_MEMORIE="1", CUSLICE_ON_ERROR="warn")
+        self.assertIn('policy/site.ini:2: memory = "4G": the unit is ambiguous', text)
+        self.assertIn("CUSLICE_MEMORIE: no such setting", text)
+        self.assertIn("so a program gets no GPU", text)
+
+    def test_problems_that_are_only_warned_of_end_with_0(self):
+        text = self.explain(CUSLICE_MEMORIE="1", CUSLICE_ON_ERROR="warn")
+        self.assertIn("CUSLICE_MEMORIE: no such setting", text)
+        self.assertNotIn("no GPU", text)
+
+    def test_json_has_files_and_problems_and_holes(self):
+        self.policy('[slice]\nmemory = "\\x"\n')
+        found = json.loads(self.explain("--json", status=1, CUSLICE_LOG='"\\\n\x7f\udcff'))
+        self.assertEqual(found["files"][0],
+                         {"path": "policy/site.ini", "source": "policy", "read": True})
+        self.assertEqual((found["refused"], found["disabled"], found["problem_count"]),
+                         (True, False, 2))
+        self.assertIn('CUSLICE_LOG=""\\???": use error', found["problems"][1])
+        self.assertGreater(len(found["not_counted"]), 0)
+
+    def test_many_problems_are_counted(self):
+        self.policy("[slice]\n" + "x\n" * 20)
+        self.assertIn("and 12 more", self.explain(status=1))
 
 
 class Elsewhere(unittest.TestCase):
