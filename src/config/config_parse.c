@@ -250,6 +250,8 @@ static void make_printable(char *text)
 	}
 }
 
+static void add_problem(struct config *config, enum config_source source, const char *format,
+	va_list args) PRINTF_LIKE(3, 0);
 static void add_problem(
 	struct config *config, enum config_source source, const char *format, va_list args)
 {
