@@ -18,7 +18,7 @@
 #include "entry.h"
 
 #define ARENA_ALIGN ((uint64_t)2 << 20)
-#define LOW_BYTES   ((uint64_t)1 << 30)
+#define LOW_BYTES   ((uint64_t)512 << 20)
 #define LOW_ADDRESS ((uintptr_t)0x40000000)
 /* Address space is cheap: so much more than memory that it never runs out by fragmentation. */
 #define ARENA_FACTOR  4

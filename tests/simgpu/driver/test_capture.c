@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Stream capture and graphs. The machine runs with slow at 20 ms a block.
+ * Stream capture and graphs. The machine runs with slow at 60 ms a block.
  */
 #include "test_support.h"
 
@@ -344,7 +344,7 @@ static void graphs_take_their_place_in_the_stream(void **state)
 	must(cuEventSynchronize(end));
 	must(cuEventElapsedTime(&ms, start, end));
 
-	assert_true(ms >= 5 * 20.0f);
+	assert_true(ms >= 5 * 60.0f);
 	must(cuGraphExecDestroy(exec));
 	must(cuGraphDestroy(graph));
 	must(cuEventDestroy(start));
