@@ -177,7 +177,8 @@ static uint64_t wait_ns(struct device *dev, uint64_t predicted_ns)
 
 	if (dev->oldest == NULL)
 		return tokens_ns;
-	if (dev->spare == NULL || dev->in_flight_ns + predicted_ns > IN_FLIGHT_NS)
+	uint64_t queued_ns = dev->in_flight_ns - dev->oldest->predicted_ns;
+	if (dev->spare == NULL || queued_ns + predicted_ns > IN_FLIGHT_NS)
 		return LOOK_AGAIN_NS;
 	/* What is in flight may turn out cheaper than predicted. */
 	return tokens_ns < LOOK_AGAIN_NS ? tokens_ns : LOOK_AGAIN_NS;

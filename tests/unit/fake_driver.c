@@ -35,7 +35,7 @@ int clock_gettime(clockid_t clock, struct timespec *ret_now)
 
 int nanosleep(const struct timespec *span, struct timespec *ret_rest)
 {
-	uint64_t ns = (uint64_t)span->tv_sec * NS_PER_S + (uint64_t)span->tv_nsec;
+	uint64_t ns = (uint64_t)span->tv_sec * NS_PER_S + (uint64_t)span->tv_nsec + fake.late_ns;
 
 	(void)ret_rest;
 	fake.now_ns += ns;

@@ -20,6 +20,7 @@
 struct fake {
 	uint64_t now_ns;
 	uint64_t slept_ns; /* in all sleeps together */
+	uint64_t late_ns;  /* by which each sleep ends too late, as real ones do */
 	CUdevice device;
 	CUcontext context; /* the current one; NULL is none */
 
