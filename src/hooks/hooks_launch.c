@@ -7,9 +7,6 @@
 #include "governor/governor.h"
 #include "hooks/hooks.h"
 
-/* Cooperative launches over several devices; the driver takes one a device. */
-#define MAX_LAUNCH_LIST 64
-
 static void admit(const void *key, CUstream stream, struct ticket *ret_ticket)
 {
 	struct command command = {.key = key, .stream = stream};
@@ -95,21 +92,19 @@ CUresult CUDAAPI hook_cuLaunchCooperativeKernel_ptsz(CUfunction f, unsigned int 
 					  block_x, block_y, block_z, shared_bytes, stream, params));
 }
 
-/* One launch a device, all or none. Each is admitted to the device that is current, which holds
- * the caller to that one's share; the others' shares are not yet looked at. */
+/* One kernel a device, which wait for each other: the first stands for all of them, and is billed
+ * to the device that is current; the others' shares are not yet looked at. Admitting one after the
+ * other would wait for the end of what has not been launched. */
 CUresult CUDAAPI hook_cuLaunchCooperativeKernelMultiDevice(
 	CUDA_LAUNCH_PARAMS *launches, unsigned int count, unsigned int flags)
 {
-	struct ticket tickets[MAX_LAUNCH_LIST];
+	struct ticket ticket;
 
-	if (launches == NULL || count > MAX_LAUNCH_LIST)
+	if (launches == NULL || count == 0)
 		return driver.cuLaunchCooperativeKernelMultiDevice(launches, count, flags);
-	for (unsigned i = 0; i < count; i++)
-		admit(launches[i].function, launches[i].hStream, &tickets[i]);
-	CUresult res = driver.cuLaunchCooperativeKernelMultiDevice(launches, count, flags);
-	for (unsigned i = 0; i < count; i++)
-		governor_submitted(&tickets[i], res);
-	return res;
+	admit(launches[0].function, launches[0].hStream, &ticket);
+	return submitted(
+		&ticket, driver.cuLaunchCooperativeKernelMultiDevice(launches, count, flags));
 }
 
 CUresult CUDAAPI hook_cuLaunch(CUfunction f)

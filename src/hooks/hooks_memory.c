@@ -43,41 +43,34 @@ static bool charge_begin(uint64_t bytes, struct charge *ret_charge)
 	return ret_charge->is_counted || refuse((unsigned)device, bytes);
 }
 
-static void charge_cancel(const struct charge *charge)
-{
-	if (charge->is_counted)
-		ledger_cancel(&charge->reservation);
-}
-
-/* Books what the driver gave; where it gave more than was reserved and that does not fit, or the
- * ledger has no memory, it goes back. */
-static CUresult charge_end(struct charge *charge, CUdeviceptr address, uint64_t bytes)
+/* The driver has answered with `res`. Books what it gave; where it gave more than was reserved and
+ * that does not fit, or the ledger has no memory, it goes back. */
+static CUresult charge_end(struct charge *charge, CUresult res, CUdeviceptr address, uint64_t bytes)
 {
 	if (!charge->is_counted)
-		return CUDA_SUCCESS;
-	if (ledger_extend(&charge->reservation, ledger_round(bytes)) &&
-		ledger_commit(&charge->reservation, address, charge->context))
-		return CUDA_SUCCESS;
-	driver.cuMemFree_v2(address);
+		return res;
+	if (res == CUDA_SUCCESS) {
+		if (ledger_extend(&charge->reservation, ledger_round(bytes)) &&
+			ledger_commit(&charge->reservation, address, charge->context))
+			return CUDA_SUCCESS;
+		driver.cuMemFree_v2(address);
+		res = CUDA_ERROR_OUT_OF_MEMORY;
+	}
 	ledger_cancel(&charge->reservation);
-	return CUDA_ERROR_OUT_OF_MEMORY;
+	return res;
 }
 
 CUresult CUDAAPI hook_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
 {
 	struct charge charge;
-	CUdeviceptr address;
+	CUdeviceptr address = 0;
 
 	if (dptr == NULL)
 		return driver.cuMemAlloc_v2(dptr, bytesize);
 	if (!charge_begin(bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAlloc_v2(&address, bytesize);
-	if (res != CUDA_SUCCESS) {
-		charge_cancel(&charge);
-		return res;
-	}
-	res = charge_end(&charge, address, bytesize);
+	res = charge_end(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
 	return res;
@@ -86,18 +79,14 @@ CUresult CUDAAPI hook_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
 CUresult CUDAAPI hook_cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flags)
 {
 	struct charge charge;
-	CUdeviceptr address;
+	CUdeviceptr address = 0;
 
 	if (dptr == NULL)
 		return driver.cuMemAllocManaged(dptr, bytesize, flags);
 	if (!charge_begin(bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAllocManaged(&address, bytesize, flags);
-	if (res != CUDA_SUCCESS) {
-		charge_cancel(&charge);
-		return res;
-	}
-	res = charge_end(&charge, address, bytesize);
+	res = charge_end(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
 	return res;
@@ -118,19 +107,15 @@ CUresult CUDAAPI hook_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *ret_pitch, s
 	size_t height, unsigned int element_bytes)
 {
 	struct charge charge;
-	CUdeviceptr address;
-	size_t pitch;
+	CUdeviceptr address = 0;
+	size_t pitch = 0;
 
 	if (dptr == NULL || ret_pitch == NULL)
 		return driver.cuMemAllocPitch_v2(dptr, ret_pitch, width, height, element_bytes);
 	if (!charge_begin(pitched_bytes(width, height), &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAllocPitch_v2(&address, &pitch, width, height, element_bytes);
-	if (res != CUDA_SUCCESS) {
-		charge_cancel(&charge);
-		return res;
-	}
-	res = charge_end(&charge, address, (uint64_t)pitch * height);
+	res = charge_end(&charge, res, address, (uint64_t)pitch * height);
 	if (res == CUDA_SUCCESS) {
 		*dptr = address;
 		*ret_pitch = pitch;
@@ -142,18 +127,14 @@ CUresult CUDAAPI hook_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *ret_pitch, s
 CUresult CUDAAPI hook_cuMemAlloc(CUdeviceptr_v1 *dptr, unsigned int bytesize)
 {
 	struct charge charge;
-	CUdeviceptr_v1 address;
+	CUdeviceptr_v1 address = 0;
 
 	if (dptr == NULL)
 		return driver.cuMemAlloc(dptr, bytesize);
 	if (!charge_begin(bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAlloc(&address, bytesize);
-	if (res != CUDA_SUCCESS) {
-		charge_cancel(&charge);
-		return res;
-	}
-	res = charge_end(&charge, address, bytesize);
+	res = charge_end(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
 	return res;
@@ -163,19 +144,15 @@ CUresult CUDAAPI hook_cuMemAllocPitch(CUdeviceptr_v1 *dptr, unsigned int *ret_pi
 	unsigned int width, unsigned int height, unsigned int element_bytes)
 {
 	struct charge charge;
-	CUdeviceptr_v1 address;
-	unsigned int pitch;
+	CUdeviceptr_v1 address = 0;
+	unsigned int pitch = 0;
 
 	if (dptr == NULL || ret_pitch == NULL)
 		return driver.cuMemAllocPitch(dptr, ret_pitch, width, height, element_bytes);
 	if (!charge_begin(pitched_bytes(width, height), &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAllocPitch(&address, &pitch, width, height, element_bytes);
-	if (res != CUDA_SUCCESS) {
-		charge_cancel(&charge);
-		return res;
-	}
-	res = charge_end(&charge, address, (uint64_t)pitch * height);
+	res = charge_end(&charge, res, address, (uint64_t)pitch * height);
 	if (res == CUDA_SUCCESS) {
 		*dptr = address;
 		*ret_pitch = pitch;

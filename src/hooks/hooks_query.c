@@ -13,12 +13,15 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Total is at most the quota; free at most what of it is not used. */
-static void narrow(unsigned device, uint64_t *free_bytes, uint64_t *total_bytes)
+/* Total is at most the quota of the current device; free at most what of it is not used. */
+static void show_slice(uint64_t *free_bytes, uint64_t *total_bytes)
 {
-	uint64_t quota = smaller(ledger_quota(device), *total_bytes);
-	uint64_t used = ledger_used(device);
+	CUdevice device;
 
+	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
+		return;
+	uint64_t quota = smaller(ledger_quota((unsigned)device), *total_bytes);
+	uint64_t used = ledger_used((unsigned)device);
 	*total_bytes = quota;
 	*free_bytes = smaller(*free_bytes, used < quota ? quota - used : 0);
 }
@@ -26,13 +29,11 @@ static void narrow(unsigned device, uint64_t *free_bytes, uint64_t *total_bytes)
 CUresult CUDAAPI hook_cuMemGetInfo_v2(size_t *ret_free, size_t *ret_total)
 {
 	CUresult res = driver.cuMemGetInfo_v2(ret_free, ret_total);
-	CUdevice device;
 
-	if (res != CUDA_SUCCESS || ret_free == NULL || ret_total == NULL ||
-		driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
+	if (res != CUDA_SUCCESS || ret_free == NULL || ret_total == NULL)
 		return res;
 	uint64_t free_bytes = *ret_free, total_bytes = *ret_total;
-	narrow((unsigned)device, &free_bytes, &total_bytes);
+	show_slice(&free_bytes, &total_bytes);
 	*ret_free = free_bytes;
 	*ret_total = total_bytes;
 	return res;
@@ -41,13 +42,11 @@ CUresult CUDAAPI hook_cuMemGetInfo_v2(size_t *ret_free, size_t *ret_total)
 CUresult CUDAAPI hook_cuMemGetInfo(unsigned int *ret_free, unsigned int *ret_total)
 {
 	CUresult res = driver.cuMemGetInfo(ret_free, ret_total);
-	CUdevice device;
 
-	if (res != CUDA_SUCCESS || ret_free == NULL || ret_total == NULL ||
-		driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
+	if (res != CUDA_SUCCESS || ret_free == NULL || ret_total == NULL)
 		return res;
 	uint64_t free_bytes = *ret_free, total_bytes = *ret_total;
-	narrow((unsigned)device, &free_bytes, &total_bytes);
+	show_slice(&free_bytes, &total_bytes);
 	*ret_free = (unsigned int)free_bytes;
 	*ret_total = (unsigned int)total_bytes;
 	return res;
