@@ -6,7 +6,7 @@
  * Keeps the GPU busy for so long, and says how long that was in ns and how many launches: `sync`
  * waits for each kernel, `queue` does only now and then, `streams` uses four, `graph` launches
  * graphs of four kernels. Any error ends it. `capture` captures in every mode while it launches
- * beside it.
+ * beside it. `devices` launches on all devices at once.
  */
 #include "client.h"
 
@@ -115,10 +115,41 @@ static void capture_in_every_mode(void)
 	must(cu.cuCtxSynchronize(), "synchronize");
 }
 
+/* Ten launches of one kernel on each device at once. */
+static void launch_on_all_devices(void)
+{
+	CUDA_LAUNCH_PARAMS launches[8] = {0};
+	int count;
+
+	functions_from_dlopen(&cu, "libcuda.so.1");
+	must(cu.cuInit(0), "cuInit");
+	must(cu.cuDeviceGetCount(&count), "cuDeviceGetCount");
+	must_be(count <= 8, "at most 8 devices");
+	for (int i = 0; i < count; i++) {
+		CUcontext context;
+		CUmodule module;
+		must(cu.cuCtxCreate_v2(&context, 0, i), "cuCtxCreate");
+		must(cu.cuStreamCreate(&launches[i].hStream, CU_STREAM_NON_BLOCKING), "stream");
+		launches[i].function = load_kernel(&cu, &module);
+		launches[i].gridDimX = launches[i].gridDimY = launches[i].gridDimZ = 1;
+		launches[i].blockDimX = launches[i].blockDimY = launches[i].blockDimZ = 1;
+	}
+	for (unsigned k = 0; k < 10; k++)
+		must(cu.cuLaunchCooperativeKernelMultiDevice(launches, (unsigned)count, 0),
+			"launch");
+	for (int i = 0; i < count; i++)
+		must(cu.cuStreamSynchronize(launches[i].hStream), "synchronize");
+	say("devices %d", count);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *how = argc > 1 ? argv[1] : "";
 
+	if (strcmp(how, "devices") == 0) {
+		launch_on_all_devices();
+		return 0;
+	}
 	open_gpu();
 	if (strcmp(how, "capture") == 0)
 		capture_in_every_mode();

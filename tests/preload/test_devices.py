@@ -60,6 +60,12 @@ class Devices(harness.Case):
     def test_visible_devices_need_no_number_without_numbered_settings(self):
         self.assertEqual(self.totals({"MEMORY": "100MiB"}, CUDA_VISIBLE_DEVICES="1,0"), [100, 100])
 
+    # Each of them was admitted before any was launched, and the fifth waited for ever.
+    def test_launch_on_all_devices_at_once_is_not_delayed_for_ever(self):
+        with harness.Machine(devices="8") as machine:
+            done = machine.run(client("share"), "devices", limits={"COMPUTE": "50%"})
+        self.assertEqual(self.finished(done), "devices 8\n")
+
 
 if __name__ == "__main__":
     harness.main()
