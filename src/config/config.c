@@ -47,10 +47,8 @@ static void read_variable(
 
 	if (!parse_name(name, name_len, &value)) {
 		if (!is_kubernetes_service(name + PREFIX_LEN))
-			config_add_problem(config,
-				"%.*s: no such setting; there are %s as CUSLICE_<KEY>",
-				name_len < 80 ? (int)name_len : 80, name,
-				config_known_keys(false).text);
+			config_add_problem(config, "%.*s: no such setting",
+				name_len < 80 ? (int)name_len : 80, name);
 		return;
 	}
 	const char *reason = config_parse_value(text, &value);

@@ -363,7 +363,7 @@ class Explain(unittest.TestCase):
 
     def test_many_problems_are_counted(self):
         self.policy("[slice]\n" + "x\n" * 20)
-        self.assertIn("and 12 more", self.explain(status=1))
+        self.assertIn("and 16 more", self.explain(status=1))
 
 
 class Elsewhere(unittest.TestCase):

@@ -107,9 +107,7 @@ static void read_unknown_name_is_a_problem_and_named(void **state)
 	READ("CUSLICE_MEMORIE=4GiB");
 
 	assert_int_equal(config.problem_count, 1);
-	assert_string_equal(config.problems[0],
-		"CUSLICE_MEMORIE: no such setting; there are memory, compute, burst, on_error, log as "
-		"CUSLICE_<KEY>");
+	assert_string_equal(config.problems[0], "CUSLICE_MEMORIE: no such setting");
 	assert_true(config_is_refused(&config));
 }
 
@@ -185,7 +183,7 @@ static void read_more_problems_than_kept_are_counted(void **state)
 
 	assert_int_equal(config.problem_count, 10);
 	assert_non_null(strstr(config.problems[0], "CUSLICE_A: no such setting"));
-	assert_non_null(strstr(config.problems[7], "CUSLICE_H: no such setting"));
+	assert_non_null(strstr(config.problems[3], "CUSLICE_D: no such setting"));
 }
 
 static void on_error_warn_does_not_refuse(void **state)
