@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* The generation is odd in between: pairs with the loads of `generation` by clients before and after
- * they read. Acquire as well as release, so that no write of the change moves ahead of it. */
+/* The generation is odd in between: pairs with the loads of `generation` by clients before and
+ * after they read. Acquire as well as release, so that no write of the change moves ahead. */
 static void begin_change(struct wire_machine *machine)
 {
 	atomic_fetch_add_explicit(&machine->generation, 1, memory_order_acq_rel);
