@@ -28,7 +28,7 @@ static void log_problems(const struct config *config)
 	if (is_refused)
 		log_at(level, "config",
 			"no GPU for this program, rather than an unlimited one "
-			"(CUSLICE_ON_ERROR=warn ignores what is not understood)");
+			"(CUSLICE_ON_ERROR=warn ignores what is not understood, but in a policy)");
 }
 
 CUresult CUDAAPI hook_cuInit(unsigned int flags)
