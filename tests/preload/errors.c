@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * What dlerror() says after lookups that succeed and that do not.
+ * usage: client_errors [one|two]
+ *
+ * What dlerror() says after lookups that succeed and that do not, in one namespace or in two.
  */
 #include "client.h"
 
@@ -38,14 +40,18 @@ static void try_handle(const char *key, void *handle)
 	say_error("said_once");
 }
 
-int main(void)
+int main(int argc, char *argv[])
 {
+	void *handle;
+
 	say_error("at_first");
 	dlsym(RTLD_DEFAULT, "cuInit");
 	say_error("probe");
-	void *handle = dlmopen(LM_ID_NEWLM, "libcuda.so.1", RTLD_NOW);
-	must_be(handle != NULL, "dlmopen");
-	try_handle("newlm", handle);
+	if (argc > 1 && strcmp(argv[1], "two") == 0) {
+		handle = dlmopen(LM_ID_NEWLM, "libcuda.so.1", RTLD_NOW);
+		must_be(handle != NULL, "dlmopen");
+		try_handle("newlm", handle);
+	}
 	handle = dlopen("libcuda.so.1", RTLD_NOW);
 	must_be(handle != NULL, "dlopen");
 	try_handle("local", handle);

@@ -25,7 +25,7 @@ TREE = pathlib.Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 QUOTA = 64 * MIB
 OUT_OF_MEMORY, NOT_INITIALIZED, NO_DEVICE = 2, 3, 100
-PATIENCE_S = 240  # a sanitizer on a slow machine
+PATIENCE_S = 60  # a sanitizer on a slow machine
 
 
 def base_environment():
