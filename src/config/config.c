@@ -86,15 +86,16 @@ static bool is_ini_name(const char *name)
 	return len > 4 && *name != '.' && strcmp(name + len - 4, ".ini") == 0;
 }
 
-/* The first *.ini behind `last` in the order of names. False behind the last one. Reading the
- * folder once for each file needs no memory for a list. */
+/* The first *.ini behind `last` in the order of names. False behind the last one, with errno set
+ * where the folder could not be read to its end. Reading it once for each file needs no memory for
+ * a list. */
 static bool next_policy_name(DIR *dir, const char *last, char ret_name[NAME_MAX + 1])
 {
 	const struct dirent *entry;
 
 	*ret_name = '\0';
 	rewinddir(dir);
-	while ((entry = readdir(dir)) != NULL) {
+	while (errno = 0, (entry = readdir(dir)) != NULL) {
 		if (is_ini_name(entry->d_name) && strcmp(entry->d_name, last) > 0 &&
 			(*ret_name == '\0' || strcmp(entry->d_name, ret_name) < 0))
 			snprintf(ret_name, NAME_MAX + 1, "%s", entry->d_name);
@@ -105,16 +106,13 @@ static bool next_policy_name(DIR *dir, const char *last, char ret_name[NAME_MAX 
 static void read_policy(struct config *config, const char *folder)
 {
 	char last[NAME_MAX + 1] = "", name[NAME_MAX + 1], path[CONFIG_PATH_LEN];
+	bool is_full = false;
 
 	DIR *dir = opendir(folder);
-	if (dir == NULL) {
-		if (errno != ENOENT)
-			config_add_problem_in(
-				config, CONFIG_POLICY, "%.200s: %s", folder, strerror(errno));
+	if (dir == NULL && errno == ENOENT)
 		return;
-	}
 	/* The first file that is one too many is a problem, and the last to be looked at. */
-	for (bool is_full = false; !is_full && next_policy_name(dir, last, name);) {
+	while (dir != NULL && !is_full && next_policy_name(dir, last, name)) {
 		is_full = config->file_count == CONFIG_MAX_FILES;
 		if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
 			config_add_problem_in(
@@ -123,7 +121,10 @@ static void read_policy(struct config *config, const char *folder)
 			config_file_read(config, CONFIG_POLICY, path, false);
 		memcpy(last, name, sizeof(last));
 	}
-	closedir(dir);
+	if (!is_full && errno != 0)
+		config_add_problem_in(config, CONFIG_POLICY, "%.200s: %s", folder, strerror(errno));
+	if (dir != NULL)
+		closedir(dir);
 }
 
 /* The plain INI file: the one that is named has to be there. */
