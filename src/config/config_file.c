@@ -70,6 +70,19 @@ static int next_byte(struct stream *stream)
 	return (unsigned char)stream->buffer[stream->buffer_at++];
 }
 
+/* Windows editors put a mark of three bytes in front of the first line. inih takes a blank at the
+ * start for the continuation of the line before: here it is only a blank. */
+static char *start_of_line(struct stream *stream)
+{
+	char *start = stream->line;
+
+	if (stream->place.line == 1 && strncmp(start, "\xef\xbb\xbf", 3) == 0)
+		start += 3;
+	while (is_blank(*start))
+		start++;
+	return start;
+}
+
 /* Reads one line into stream->line, without blanks around it; false at the end of the file. What
  * cannot be a line is a problem, and empty. */
 static bool read_line(struct stream *stream)
@@ -91,25 +104,16 @@ static bool read_line(struct stream *stream)
 		problem_at_line(stream, "%s",
 			has_nul ? "a NUL byte in the line; this is no text"
 				: "longer than 190 characters");
+		stream->line[len < CONFIG_LONGEST_LINE ? len : CONFIG_LONGEST_LINE] = '\0';
+		/* What follows is not for the section before. */
+		if (*start_of_line(stream) == '[')
+			stream->section = IN_UNKNOWN;
 		len = 0;
 	}
 	while (len > 0 && is_blank(stream->line[len - 1]))
 		len--;
 	stream->line[len] = '\0';
 	return true;
-}
-
-/* Windows editors put a mark of three bytes in front of the first line. inih takes a blank at the
- * start for the continuation of the line before: here it is only a blank. */
-static char *start_of_line(struct stream *stream)
-{
-	char *start = stream->line;
-
-	if (stream->place.line == 1 && strncmp(start, "\xef\xbb\xbf", 3) == 0)
-		start += 3;
-	while (is_blank(*start))
-		start++;
-	return start;
 }
 
 /* `slice`, `device 0`, `device GPU-<uuid>`. */
@@ -278,8 +282,8 @@ static const char *find_objection(int fd)
 
 static void parse_stream(struct stream *stream)
 {
+	/* What it returns says less than what has been noted on the way. */
 	(void)ini_parse_stream(give_line, stream, take_setting, stream);
-	settle_last_line(stream);
 	if (stream->bytes_read > CONFIG_LONGEST_FILE)
 		config_add_problem_in(stream->config, stream->place.source, "%.200s: %s",
 			stream->config->files[stream->place.file].path, TOO_LARGE);

@@ -460,6 +460,21 @@ static void nul_byte_is_refused_and_the_next_line_is_read(void **state)
 	assert_int_equal(tree_memory(ANY), 0);
 }
 
+/* With on_error = warn its keys must not go to the section before. */
+static void section_that_is_no_line_begins_an_unknown_one(void **state)
+{
+	static const char text[] =
+		"[device 1]\n[device 2\0]\nmemory = 4GiB\n[device 3]\nmemory=1GiB\n";
+
+	(void)state;
+	tree_write_bytes("policy/a.ini", text, sizeof(text) - 1);
+	TREE_READ(NULL);
+	assert_problem("policy/a.ini:2: ", "a NUL byte");
+	assert_int_equal(tree_memory(DEVICE(1)), 0);
+	assert_int_equal(tree_memory(DEVICE(2)), 0);
+	assert_int_equal(tree_memory(DEVICE(3)), GIB);
+}
+
 static void file_in_another_encoding_is_refused(void **state)
 {
 	static const char text[] = "\xff\xfe[\0s\0l\0i\0c\0e\0]\0\n\0";
@@ -546,6 +561,7 @@ int main(void)
 		CASE(file_of_the_largest_size_is_read),
 		CASE(long_line_is_refused_and_the_next_is_read),
 		CASE(nul_byte_is_refused_and_the_next_line_is_read),
+		CASE(section_that_is_no_line_begins_an_unknown_one),
 		CASE(file_in_another_encoding_is_refused),
 		CASE(every_problem_of_a_file_is_counted),
 		CASE(values_remember_where_they_came_from),
