@@ -34,7 +34,8 @@ static struct {
 #define STARTED UINT64_MAX
 static _Atomic uint64_t start_state;
 static unsigned features;
-static struct config config; /* all zero before the start */
+static struct config config;      /* all zero before the start */
+static atomic_bool is_configured; /* config is as it stays */
 
 bool entry_is_started(void)
 {
@@ -49,6 +50,9 @@ unsigned entry_features(void)
 
 const struct config *entry_config(void)
 {
+	/* acquire: pairs with the release in start(). A thread that came through a slot of
+	 * another's start is ahead of STARTED, and the jump through the slot orders nothing. */
+	(void)atomic_load_explicit(&is_configured, memory_order_acquire);
 	return &config;
 }
 
@@ -165,6 +169,7 @@ static void start(const struct elf_image *libcuda)
 	driver_fill(libcuda);
 	pin((void *)driver.cuInit);
 	features = wanted_features();
+	atomic_store_explicit(&is_configured, true, memory_order_release);
 	for (unsigned i = 0; i < HOOK_COUNT; i++)
 		route_row(i);
 }
