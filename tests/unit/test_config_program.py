@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the cuslice authors
 #
-# usage: test_config_program.py CUSLICE LIBRARY SIMGPU
+# usage: test_config_program.py CUSLICE LIBRARY SIMGPU [BUSY]
 #
 # What settings from files do to a program, on a simulated machine: quotas as the program sees them
 # in cuDeviceTotalMem, and whether cuInit gives it a GPU. The policy is put over /etc in a mount
@@ -16,6 +16,7 @@ import tempfile
 import unittest
 
 CUSLICE, LIBRARY, SIMGPU = map(pathlib.Path, sys.argv[1:4])
+BUSY = sys.argv[4] if len(sys.argv) > 4 else None
 NO_DEVICE = 100
 GIB = 1 << 30
 UUID = "12345678-9abc-4ef0-8234-56789abcdef0"  # of the second device
@@ -107,6 +108,21 @@ class Program(Tree):
         file = self.write("my.ini", "[slice]\nmemory = 2GiB\n")
         run = (CUSLICE, "run", "--config", file, "-i", "1", "-m", "3GiB", "-b", "5ms", "--")
         self.assertEqual(self.sizes(*run, preload=False), [2, 3])
+
+    @unittest.skipUnless(BUSY, "the examples are not built")
+    def test_burst_of_a_file_is_what_may_be_used_at_once(self):
+        """5 % of a second are 50 kernels of a millisecond; the burst comes on top."""
+        rates = []
+        for burst in ("1ms", "500ms"):
+            file = self.write("my.ini", f"[slice]\ncompute = 5%\nburst = {burst}\n")
+            done = subprocess.run(
+                [SIMGPU / "simgpu", "run", "-s", "kernel.*=1ms", "--", CUSLICE, "run", "--config",
+                 file, "env", f"LD_LIBRARY_PATH={SIMGPU}", BUSY, "--seconds", "1"],
+                capture_output=True, text=True, check=True, timeout=60)
+            rates.append(float(done.stdout.rpartition("rate=")[2]))
+        self.assertLess(rates[0], 150)
+        self.assertGreater(rates[1], 300)
+        self.assertLess(rates[1], 700)
 
 
 class Policy(Tree):
