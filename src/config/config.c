@@ -326,7 +326,7 @@ static bool names_devices(const struct config *config, int by)
 {
 	for (unsigned i = 0; i < config->value_count; i++) {
 		if ((int)config->values[i].devices.by == by)
-			return true;
+			return !config->is_disabled;
 	}
 	return false;
 }

@@ -128,7 +128,7 @@ const struct config_value *config_silenced_by(const struct config *config,
 /* The device that a value's own section or name speaks of; nothing else is known of it. */
 struct config_device config_device_of(const struct config_value *value);
 
-/* True where any value names devices in this way. */
+/* True where any value names devices in this way, unless all is turned off. */
 bool config_names_devices_by_number(const struct config *config);
 bool config_names_devices_by_uuid(const struct config *config);
 

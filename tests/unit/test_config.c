@@ -340,12 +340,13 @@ static void burst_is_read(void **state)
 static void disable_turns_all_off(void **state)
 {
 	(void)state;
-	READ("CUSLICE_MEMORY=2GiB", "CUSLICE_COMPUTE=10%", "CUSLICE_DISABLE=1", "CUSLICE_X=1");
+	READ("CUSLICE_MEMORY_1=2GiB", "CUSLICE_COMPUTE=10%", "CUSLICE_DISABLE=1", "CUSLICE_X=1");
 	assert_true(config.is_disabled);
+	assert_false(config_names_devices_by_number(&config));
 	assert_false(config_limits_memory(&config));
 	assert_false(config_limits_compute(&config));
 	assert_false(config_is_refused(&config));
-	assert_int_equal(tree_memory(ANY), 0);
+	assert_int_equal(tree_memory(DEVICE(1)), 0);
 }
 
 static void disable_0_turns_nothing_off(void **state)
