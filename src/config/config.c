@@ -352,9 +352,9 @@ struct config_origin config_value_origin(
 		return origin;
 	}
 	const char *path = config->files[value->file].path;
-	size_t len = strlen(path), longest = sizeof(origin.text) - sizeof("...:4294967295");
+	size_t len = strlen(path), longest = 180;
 	bool is_long = len > longest;
-	snprintf(origin.text, sizeof(origin.text), "%s%s:%u", is_long ? "..." : "",
+	snprintf(origin.text, sizeof(origin.text), "%s%.180s:%u", is_long ? "..." : "",
 		is_long ? path + len - longest : path, value->line);
 	return origin;
 }
