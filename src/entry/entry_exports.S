@@ -27,7 +27,8 @@ first_\symbol:
 	jmp first_call
 #elif defined(__aarch64__)
 	adrp x16, entry_slots + 8 * row
-	ldr x16, [x16, :lo12:entry_slots + 8 * row]
+	add x16, x16, :lo12:entry_slots + 8 * row
+	ldar x16, [x16] /* acquire: what the start wrote before this slot is seen by the body */
 	br x16
 	.cfi_endproc
 	.size \symbol, . - \symbol
