@@ -25,6 +25,11 @@
 #define MAX_RUNNING_SEEN 4
 /* While commands are in flight, how long to sleep before asking for them again. */
 #define LOOK_AGAIN_NS (100 * NS_PER_US)
+/* When nothing has ended for this long, and for twice as long as the oldest should take, what is
+ * in flight may be waiting for the very command that waits here: a spinning kernel for its partner,
+ * a stream for a value that the host writes once all is queued. One more is let go each time. Its
+ * bill comes later, so the share holds in the long run; a program that hangs would never get it. */
+#define STALLED_NS (10 * NS_PER_MS)
 
 struct flight {
 	struct flight *next;
@@ -41,6 +46,7 @@ struct device {
 	bool is_started;
 	struct bucket bucket;
 	uint64_t in_flight_ns; /* predicted */
+	uint64_t moved_at_ns;  /* when a command last ended, or went first or past the bound */
 	struct costs costs;
 	struct flight *oldest, **newest_next; /* in order of admission */
 	struct flight *spare;
@@ -141,11 +147,12 @@ static void drop_meter(struct device *dev, struct meter *meter)
 }
 
 /* Bills what has ended. */
-static void harvest(struct device *dev)
+static void harvest(struct device *dev, uint64_t now_ns)
 {
+	unsigned most_running = dev->spare != NULL ? MAX_RUNNING_SEEN : MAX_FLIGHTS;
 	unsigned running = 0;
 
-	for (struct flight **link = &dev->oldest; *link != NULL && running < MAX_RUNNING_SEEN;) {
+	for (struct flight **link = &dev->oldest; *link != NULL && running < most_running;) {
 		struct flight *flight = *link;
 		uint64_t fresh_ns, length_ns;
 		if (!flight->is_submitted) {
@@ -161,6 +168,7 @@ static void harvest(struct device *dev)
 			bill(dev, fresh_ns);
 			costs_learn(&dev->costs, flight->key, length_ns);
 			end_flight(dev, link);
+			dev->moved_at_ns = now_ns;
 			break;
 		case METER_BROKEN:
 			drop_meter(dev, flight->meter);
@@ -170,15 +178,25 @@ static void harvest(struct device *dev)
 	}
 }
 
+static bool is_stalled(const struct device *dev, uint64_t now_ns)
+{
+	uint64_t patience_ns = 2 * dev->oldest->predicted_ns;
+
+	if (patience_ns < STALLED_NS)
+		patience_ns = STALLED_NS;
+	return now_ns > dev->moved_at_ns + patience_ns;
+}
+
 /* How long this command has to wait at least, 0 where it may go. */
-static uint64_t wait_ns(struct device *dev, uint64_t predicted_ns)
+static uint64_t wait_ns(struct device *dev, uint64_t predicted_ns, uint64_t now_ns)
 {
 	uint64_t tokens_ns = bucket_wait_ns(&dev->bucket, dev->in_flight_ns);
 
 	if (dev->oldest == NULL)
 		return tokens_ns;
 	uint64_t queued_ns = dev->in_flight_ns - dev->oldest->predicted_ns;
-	if (dev->spare == NULL || queued_ns + predicted_ns > IN_FLIGHT_NS)
+	bool is_full = dev->spare == NULL || queued_ns + predicted_ns > IN_FLIGHT_NS;
+	if (is_full && !is_stalled(dev, now_ns))
 		return LOOK_AGAIN_NS;
 	/* What is in flight may turn out cheaper than predicted. */
 	return tokens_ns < LOOK_AGAIN_NS ? tokens_ns : LOOK_AGAIN_NS;
@@ -199,10 +217,13 @@ static struct meter *find_meter(struct device *dev, CUcontext context)
 	return unused;
 }
 
+/* NULL where too many are in flight to remember another; it is billed as predicted then. */
 static struct flight *begin_flight(struct device *dev, const void *key, uint64_t predicted_ns)
 {
 	struct flight *flight = dev->spare;
 
+	if (flight == NULL)
+		return NULL;
 	dev->spare = flight->next;
 	*flight = (struct flight){.key = key, .predicted_ns = predicted_ns};
 	*dev->newest_next = flight;
@@ -222,11 +243,14 @@ static uint64_t wait_for_turn(struct device *dev, uint32_t share_ppm, const void
 		if (dev->bucket.share_ppm != share_ppm)
 			bucket_set_share(&dev->bucket, share_ppm, now_ns);
 		bucket_fill(&dev->bucket, now_ns);
-		harvest(dev);
+		harvest(dev, now_ns);
 		uint64_t predicted_ns = costs_predict(&dev->costs, key);
-		uint64_t pause_ns = wait_ns(dev, predicted_ns);
-		if (pause_ns == 0)
+		uint64_t pause_ns = wait_ns(dev, predicted_ns, now_ns);
+		if (pause_ns == 0) {
+			if (dev->oldest == NULL || is_stalled(dev, now_ns))
+				dev->moved_at_ns = now_ns;
 			return predicted_ns;
+		}
 		lock_drop(&dev->lock);
 		clock_sleep_ns(pause_ns);
 	}
@@ -262,16 +286,19 @@ void governor_admit(const struct command *command, struct ticket *ret_ticket)
 	struct device *dev = &devices[device];
 	uint64_t predicted_ns = wait_for_turn(dev, share_ppm, command->key);
 	struct flight *flight = begin_flight(dev, command->key, predicted_ns);
-	flight->meter = find_meter(dev, context);
-	if (flight->meter != NULL && !meter_take_pair(flight->meter, &flight->pair))
-		flight->meter = NULL;
-	ret_ticket->is_measured = flight->meter != NULL;
-	ret_ticket->pair = flight->pair;
+	if (flight != NULL) {
+		flight->meter = find_meter(dev, context);
+		if (flight->meter != NULL && !meter_take_pair(flight->meter, &flight->pair))
+			flight->meter = NULL;
+		ret_ticket->is_measured = flight->meter != NULL;
+		ret_ticket->pair = flight->pair;
+	}
 	lock_drop(&dev->lock);
 
 	ret_ticket->is_governed = true;
 	ret_ticket->device = (unsigned)device;
-	ret_ticket->flight = (unsigned)(flight - dev->flights);
+	ret_ticket->flight = flight;
+	ret_ticket->predicted_ns = predicted_ns;
 	if (ret_ticket->is_measured)
 		ret_ticket->is_measured = meter_begin(ret_ticket->pair, command->stream);
 }
@@ -286,28 +313,34 @@ static struct flight **link_to(struct device *dev, const struct flight *flight)
 	return link;
 }
 
+/* A failed launch costs nothing. One that cannot be measured costs what others did. */
+static void end_unmeasured(struct device *dev, const struct ticket *ticket, bool is_launched)
+{
+	struct flight *flight = ticket->flight;
+
+	if (is_launched)
+		bill(dev, ticket->predicted_ns);
+	if (flight == NULL)
+		return;
+	if (flight->meter != NULL)
+		meter_keep_pair(flight->meter, flight->pair);
+	end_flight(dev, link_to(dev, flight));
+}
+
 void governor_submitted(const struct ticket *ticket, CUresult result)
 {
 	if (!ticket->is_governed)
 		return;
 	struct device *dev = &devices[ticket->device];
-	struct flight *flight = &dev->flights[ticket->flight];
 	bool is_launched = result == CUDA_SUCCESS;
 	bool is_measured =
 		is_launched && ticket->is_measured && meter_end(ticket->pair, ticket->stream);
 
 	lock_take(&dev->lock);
-	if (is_measured && flight->meter != NULL) {
-		flight->is_submitted = true;
-	} else {
-		/* A failed launch costs nothing. One that cannot be measured costs what others did.
-		 */
-		if (is_launched)
-			bill(dev, flight->predicted_ns);
-		if (flight->meter != NULL)
-			meter_keep_pair(flight->meter, flight->pair);
-		end_flight(dev, link_to(dev, flight));
-	}
+	if (is_measured && ticket->flight->meter != NULL)
+		ticket->flight->is_submitted = true;
+	else
+		end_unmeasured(dev, ticket, is_launched);
 	lock_drop(&dev->lock);
 }
 

@@ -23,7 +23,8 @@ struct command {
 /* An admitted command between governor_admit() and governor_submitted(). */
 struct ticket {
 	unsigned device;
-	unsigned flight; /* its place among those in flight */
+	struct flight *flight; /* its place among those in flight; NULL where it has none */
+	uint64_t predicted_ns;
 	struct meter_pair pair;
 	CUstream stream;
 	bool is_governed; /* false: passed through, nothing to do afterwards */

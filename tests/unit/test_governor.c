@@ -140,6 +140,39 @@ static void busy_program_gets_a_large_share_though_sleeps_end_late(void **state)
 	}
 }
 
+/* A stream waits for a value that the host writes once everything is queued behind it: held back
+ * by the bound on work in flight, the host never came to write it. */
+static void commands_behind_a_gate_are_let_go(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	launch(KERNEL, fake_stream(1), 1000 * NS_PER_S);
+	uint64_t begin_ns = fake.now_ns;
+
+	for (unsigned i = 0; i < 200; i++) /* more than can be remembered */
+		launch((const char *)KERNEL + 1, fake_stream(1), NS_PER_MS);
+
+	assert_in_range(fake.now_ns - begin_ns, 1, 5 * NS_PER_S);
+}
+
+/* Kernels that spin for a partner, as collectives do, must not use up the places of those that
+ * come and go. */
+static void spinning_kernels_do_not_hold_up_others(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, 900000);
+	for (unsigned i = 1; i <= 5; i++)
+		launch((const char *)KERNEL + i, fake_stream(i), 1000 * NS_PER_S);
+	uint64_t begin_ns = fake.now_ns;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		launch(KERNEL, fake_stream(7), 10 * NS_PER_US);
+		fake_synchronize(fake_stream(7));
+	}
+
+	assert_in_range(fake.now_ns - begin_ns, 1, 20 * NS_PER_S);
+}
+
 static void bill_is_what_ran(void **state)
 {
 	(void)state;
@@ -425,6 +458,8 @@ int main(void)
 		CASE(busy_program_that_synchronizes_gets_its_share),
 		CASE(busy_program_that_queues_gets_its_share),
 		CASE(busy_program_gets_a_large_share_though_sleeps_end_late),
+		CASE(commands_behind_a_gate_are_let_go),
+		CASE(spinning_kernels_do_not_hold_up_others),
 		CASE(bill_is_what_ran),
 		CASE(bill_stays_exact_for_hours),
 		CASE(program_bound_by_its_host_is_not_slowed),
