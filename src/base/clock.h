@@ -22,15 +22,9 @@ static inline uint64_t clock_now_ns(void)
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-/* Sleeps once; a signal handler of the program may end it early, and callers look again anyway. */
-static inline void clock_sleep_ns(uint64_t ns)
-{
-	struct timespec span = {
-		.tv_sec = (time_t)(ns / NS_PER_S),
-		.tv_nsec = (long)(ns % NS_PER_S),
-	};
-
-	nanosleep(&span, NULL);
-}
+/* Sleeps once; a signal handler of the program may end it early, and callers look again anyway.
+ * By the bare system call, for libc's nanosleep() is a cancellation point, and a launch is none.
+ * Keeps errno. */
+void clock_sleep_ns(uint64_t ns);
 
 #endif

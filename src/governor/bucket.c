@@ -14,29 +14,27 @@ void bucket_init(struct bucket *bucket, uint32_t share_ppm, uint64_t burst_ns, u
 	};
 }
 
-void bucket_set_share(struct bucket *bucket, uint32_t share_ppm, uint64_t now_ns)
+void bucket_set_share(struct bucket *bucket, uint32_t share_ppm)
 {
-	bucket_fill(bucket, now_ns);
 	bucket->share_ppm = share_ppm;
 }
 
-void bucket_fill(struct bucket *bucket, uint64_t now_ns)
+void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t promised_ns)
 {
-	if (now_ns <= bucket->filled_at_ns)
-		return;
-	unsigned __int128 gained =
-		(unsigned __int128)(now_ns - bucket->filled_at_ns) * bucket->share_ppm +
-		bucket->remainder;
-	uint64_t room = (uint64_t)((int64_t)bucket->burst_ns - bucket->level_ns);
+	int64_t most_ns = (int64_t)(bucket->burst_ns + promised_ns);
 
-	bucket->filled_at_ns = now_ns;
-	if (gained / PPM_WHOLE >= room) {
-		bucket->level_ns = (int64_t)bucket->burst_ns;
-		bucket->remainder = 0;
-		return;
+	if (now_ns > bucket->filled_at_ns) {
+		unsigned __int128 gained =
+			(unsigned __int128)(now_ns - bucket->filled_at_ns) * bucket->share_ppm +
+			bucket->remainder;
+		bucket->filled_at_ns = now_ns;
+		bucket->level_ns += (int64_t)(gained / PPM_WHOLE);
+		bucket->remainder = (uint64_t)(gained % PPM_WHOLE);
 	}
-	bucket->level_ns += (int64_t)(gained / PPM_WHOLE);
-	bucket->remainder = (uint64_t)(gained % PPM_WHOLE);
+	if (bucket->level_ns >= most_ns) {
+		bucket->level_ns = most_ns;
+		bucket->remainder = 0;
+	}
 }
 
 void bucket_bill(struct bucket *bucket, uint64_t used_ns)

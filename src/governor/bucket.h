@@ -22,11 +22,13 @@ struct bucket {
 /* A full bucket. */
 void bucket_init(struct bucket *bucket, uint32_t share_ppm, uint64_t burst_ns, uint64_t now_ns);
 
-/* Fills at the old rate up to now, then goes on at the new one. */
-void bucket_set_share(struct bucket *bucket, uint32_t share_ppm, uint64_t now_ns);
+/* Goes on at another rate; what was earned up to the last fill stays. */
+void bucket_set_share(struct bucket *bucket, uint32_t share_ppm);
 
-/* Brings the level up to now. Time that runs backwards adds nothing. */
-void bucket_fill(struct bucket *bucket, uint64_t now_ns);
+/* Brings the level up to now. Time that runs backwards adds nothing. While `promised_ns` of work is
+ * on its way and not yet billed, the bucket holds so much more than the burst: what a command
+ * longer than the burst earns while it runs would be lost otherwise. */
+void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t promised_ns);
 
 /* Takes used GPU time. */
 void bucket_bill(struct bucket *bucket, uint64_t used_ns);

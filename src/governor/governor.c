@@ -13,15 +13,16 @@
 #include <stdatomic.h>
 
 #define MAX_DEVICES  CONFIG_MAX_DEVICES
-#define MAX_CONTEXTS 8   /* metered contexts of one device; more are billed as predicted */
+#define MAX_CONTEXTS 64  /* metered contexts of one device; more are billed as predicted */
 #define MAX_FLIGHTS  128 /* commands in flight on one device */
 
 /* What a tenant may do at once after a pause, unless governor_set_burst() says otherwise. */
 #define DEFAULT_BURST_NS (20 * NS_PER_MS)
-/* Predicted time in flight, beyond one command: enough to keep the device busy, little enough to
- * stop soon. */
+/* Predicted time in flight, beyond one command a stream: enough to keep the device busy, little
+ * enough to stop soon. */
 #define IN_FLIGHT_NS (2 * NS_PER_MS)
-/* Commands mostly end in order; a few that have not must not cost a query each at every launch. */
+/* Commands mostly end in order; a few that have not must not cost a query each at every launch.
+ * Before a launch waits, all are asked. */
 #define MAX_RUNNING_SEEN 4
 /* While commands are in flight, how long to sleep before asking for them again. */
 #define LOOK_AGAIN_NS (100 * NS_PER_US)
@@ -34,7 +35,9 @@
 struct flight {
 	struct flight *next;
 	const void *key;
+	CUstream stream;
 	uint64_t predicted_ns;
+	uint64_t admitted_ns;
 	struct meter *meter; /* NULL: not measured, billed as predicted when it is submitted */
 	struct meter_pair pair;
 	bool is_submitted;
@@ -125,31 +128,44 @@ static void end_flight(struct device *dev, struct flight **link)
 	dev->spare = flight;
 }
 
-/* The meter's context is about to die, or its events answer with errors, and it is of no use to the
- * program either. What it still had in flight is billed as predicted. */
-static void drop_meter(struct device *dev, struct meter *meter)
+static bool has_flights(const struct device *dev, const struct meter *meter)
 {
-	for (struct flight **link = &dev->oldest; *link != NULL;) {
-		if ((*link)->meter != meter) {
-			link = &(*link)->next;
-			continue;
-		}
-		if (!(*link)->is_submitted) {
-			(*link)->meter = NULL;
-			link = &(*link)->next;
-			continue;
-		}
-		bill(dev, (*link)->predicted_ns);
-		meter_drop_pair((*link)->pair);
-		end_flight(dev, link);
+	for (const struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
+		if (flight->meter == meter)
+			return true;
 	}
-	meter_finish(meter);
+	return false;
 }
 
-/* Bills what has ended. */
-static void harvest(struct device *dev, uint64_t now_ns)
+/* The meter's context has died, or its events answer with errors and it is of no more use to the
+ * program either. Events are not touched. What was in flight cannot be asked any more: it is billed
+ * as the time since the first of it was admitted, and at least as its longest was predicted. */
+static void lose_meter(struct device *dev, struct meter *meter, uint64_t now_ns)
 {
-	unsigned most_running = dev->spare != NULL ? MAX_RUNNING_SEEN : MAX_FLIGHTS;
+	uint64_t since_ns = now_ns, longest_ns = 0;
+
+	for (struct flight **link = &dev->oldest; *link != NULL;) {
+		struct flight *flight = *link;
+		if (flight->meter != meter) {
+			link = &flight->next;
+		} else if (!flight->is_submitted) {
+			flight->meter = NULL;
+			link = &flight->next;
+		} else {
+			if (flight->admitted_ns < since_ns)
+				since_ns = flight->admitted_ns;
+			if (flight->predicted_ns > longest_ns)
+				longest_ns = flight->predicted_ns;
+			end_flight(dev, link);
+		}
+	}
+	bill(dev, now_ns - since_ns > longest_ns ? now_ns - since_ns : longest_ns);
+	*meter = (struct meter){0};
+}
+
+/* Bills what has ended, until `most_running` have been seen that have not. */
+static void harvest(struct device *dev, unsigned most_running, uint64_t now_ns)
+{
 	unsigned running = 0;
 
 	for (struct flight **link = &dev->oldest; *link != NULL && running < most_running;) {
@@ -171,7 +187,7 @@ static void harvest(struct device *dev, uint64_t now_ns)
 			dev->moved_at_ns = now_ns;
 			break;
 		case METER_BROKEN:
-			drop_meter(dev, flight->meter);
+			lose_meter(dev, flight->meter, now_ns);
 			link = &dev->oldest;
 			break;
 		}
@@ -187,16 +203,29 @@ static bool is_stalled(const struct device *dev, uint64_t now_ns)
 	return now_ns > dev->moved_at_ns + patience_ns;
 }
 
+/* The first command of an idle stream may always join those in flight on others: a program that
+ * runs kernels side by side goes on doing so. */
+static bool is_full(const struct device *dev, CUstream stream, uint64_t predicted_ns)
+{
+	const struct flight *flight = dev->oldest;
+	uint64_t queued_ns = dev->in_flight_ns - dev->oldest->predicted_ns;
+
+	if (dev->spare == NULL)
+		return true;
+	while (flight != NULL && flight->stream != stream)
+		flight = flight->next;
+	return flight != NULL && queued_ns + predicted_ns > IN_FLIGHT_NS;
+}
+
 /* How long this command has to wait at least, 0 where it may go. */
-static uint64_t wait_ns(struct device *dev, uint64_t predicted_ns, uint64_t now_ns)
+static uint64_t wait_ns(
+	const struct device *dev, CUstream stream, uint64_t predicted_ns, uint64_t now_ns)
 {
 	uint64_t tokens_ns = bucket_wait_ns(&dev->bucket, dev->in_flight_ns);
 
 	if (dev->oldest == NULL)
 		return tokens_ns;
-	uint64_t queued_ns = dev->in_flight_ns - dev->oldest->predicted_ns;
-	bool is_full = dev->spare == NULL || queued_ns + predicted_ns > IN_FLIGHT_NS;
-	if (is_full && !is_stalled(dev, now_ns))
+	if (is_full(dev, stream, predicted_ns) && !is_stalled(dev, now_ns))
 		return LOOK_AGAIN_NS;
 	/* What is in flight may turn out cheaper than predicted. */
 	return tokens_ns < LOOK_AGAIN_NS ? tokens_ns : LOOK_AGAIN_NS;
@@ -218,41 +247,56 @@ static struct meter *find_meter(struct device *dev, CUcontext context)
 }
 
 /* NULL where too many are in flight to remember another; it is billed as predicted then. */
-static struct flight *begin_flight(struct device *dev, const void *key, uint64_t predicted_ns)
+static struct flight *begin_flight(
+	struct device *dev, const struct command *command, uint64_t predicted_ns)
 {
 	struct flight *flight = dev->spare;
 
 	if (flight == NULL)
 		return NULL;
 	dev->spare = flight->next;
-	*flight = (struct flight){.key = key, .predicted_ns = predicted_ns};
+	*flight = (struct flight){
+		.key = command->key,
+		.stream = command->stream,
+		.predicted_ns = predicted_ns,
+		.admitted_ns = dev->bucket.filled_at_ns,
+	};
 	*dev->newest_next = flight;
 	dev->newest_next = &flight->next;
 	dev->in_flight_ns += predicted_ns;
 	return flight;
 }
 
-/* Waits for its turn; returns with the lock held. */
-static uint64_t wait_for_turn(struct device *dev, uint32_t share_ppm, const void *key)
+/* Brings the books up to now. The share is read each time: it may have been tightened while a
+ * launch waited. */
+static void update(struct device *dev, bool has_waited, uint64_t now_ns)
 {
-	for (;;) {
+	uint32_t share_ppm = governor_share((unsigned)(dev - devices));
+
+	if (!dev->is_started)
+		start_device(dev, share_ppm, now_ns);
+	bucket_fill(&dev->bucket, now_ns, dev->in_flight_ns);
+	bucket_set_share(&dev->bucket, share_ppm);
+	harvest(dev, has_waited ? MAX_FLIGHTS : MAX_RUNNING_SEEN, now_ns);
+}
+
+/* Waits for its turn; returns the predicted cost, with the lock held. */
+static uint64_t wait_for_turn(struct device *dev, const struct command *command)
+{
+	for (bool has_waited = false;; has_waited = true) {
 		lock_take(&dev->lock);
 		uint64_t now_ns = clock_now_ns();
-		if (!dev->is_started)
-			start_device(dev, share_ppm, now_ns);
-		if (dev->bucket.share_ppm != share_ppm)
-			bucket_set_share(&dev->bucket, share_ppm, now_ns);
-		bucket_fill(&dev->bucket, now_ns);
-		harvest(dev, now_ns);
-		uint64_t predicted_ns = costs_predict(&dev->costs, key);
-		uint64_t pause_ns = wait_ns(dev, predicted_ns, now_ns);
+		update(dev, has_waited, now_ns);
+		uint64_t predicted_ns = costs_predict(&dev->costs, command->key);
+		uint64_t pause_ns = wait_ns(dev, command->stream, predicted_ns, now_ns);
 		if (pause_ns == 0) {
 			if (dev->oldest == NULL || is_stalled(dev, now_ns))
 				dev->moved_at_ns = now_ns;
 			return predicted_ns;
 		}
 		lock_drop(&dev->lock);
-		clock_sleep_ns(pause_ns);
+		if (has_waited)
+			clock_sleep_ns(pause_ns);
 	}
 }
 
@@ -279,13 +323,13 @@ void governor_admit(const struct command *command, struct ticket *ret_ticket)
 	*ret_ticket = (struct ticket){.stream = command->stream};
 	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
 		return;
-	uint32_t share_ppm = governor_share((unsigned)device);
-	if (share_ppm >= PPM_WHOLE || !find_context(command->stream, &context))
+	if (governor_share((unsigned)device) >= PPM_WHOLE ||
+		!find_context(command->stream, &context))
 		return;
 
 	struct device *dev = &devices[device];
-	uint64_t predicted_ns = wait_for_turn(dev, share_ppm, command->key);
-	struct flight *flight = begin_flight(dev, command->key, predicted_ns);
+	uint64_t predicted_ns = wait_for_turn(dev, command);
+	struct flight *flight = begin_flight(dev, command, predicted_ns);
 	if (flight != NULL) {
 		flight->meter = find_meter(dev, context);
 		if (flight->meter != NULL && !meter_take_pair(flight->meter, &flight->pair))
@@ -344,7 +388,9 @@ void governor_submitted(const struct ticket *ticket, CUresult result)
 	lock_drop(&dev->lock);
 }
 
-void governor_forget_context(CUcontext context)
+/* Calls `action` for the context's meter on each device, with the lock held. */
+static void for_context(
+	CUcontext context, void (*action)(struct device *dev, struct meter *meter, uint64_t now_ns))
 {
 	for (unsigned i = 0; i < MAX_DEVICES; i++) {
 		struct device *dev = &devices[i];
@@ -353,8 +399,25 @@ void governor_forget_context(CUcontext context)
 		lock_take(&dev->lock);
 		for (unsigned m = 0; m < MAX_CONTEXTS; m++) {
 			if (dev->meters[m].context == context)
-				drop_meter(dev, &dev->meters[m]);
+				action(dev, &dev->meters[m], clock_now_ns());
 		}
 		lock_drop(&dev->lock);
 	}
+}
+
+static void settle(struct device *dev, struct meter *meter, uint64_t now_ns)
+{
+	update(dev, true, now_ns);
+	if (meter->context != NULL && !has_flights(dev, meter))
+		meter_finish(meter);
+}
+
+void governor_settle_context(CUcontext context)
+{
+	for_context(context, settle);
+}
+
+void governor_lose_context(CUcontext context)
+{
+	for_context(context, lose_meter);
 }

@@ -49,8 +49,11 @@ void governor_set_burst(unsigned device, uint64_t burst_ns);
 void governor_admit(const struct command *command, struct ticket *ret_ticket);
 void governor_submitted(const struct ticket *ticket, CUresult result);
 
-/* Before a context dies: what it has in flight is billed as predicted, and its events are never
- * touched again. */
-void governor_forget_context(CUcontext context);
+/* Before a context may die: bills what has ended in it, and where nothing is left in flight gives
+ * its events back. Should it live on, new ones are made. */
+void governor_settle_context(CUcontext context);
+
+/* A context has died. What it still had in flight is billed, and its events are never touched. */
+void governor_lose_context(CUcontext context);
 
 #endif

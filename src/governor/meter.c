@@ -110,24 +110,40 @@ bool meter_end(struct meter_pair pair, CUstream stream)
 	return record(pair.end, stream);
 }
 
-static bool time_of(const struct meter *meter, CUevent event, int64_t *ret_ns)
+static bool elapsed_ns(CUevent from, CUevent to, int64_t *ret_ns)
 {
 	float ms;
 
-	if (driver.cuEventElapsedTime(&ms, meter->base, event) != CUDA_SUCCESS)
+	if (driver.cuEventElapsedTime(&ms, from, to) != CUDA_SUCCESS)
 		return false;
-	*ret_ns = meter->origin_ns + (int64_t)((double)ms * 1e6);
+	*ret_ns = (int64_t)((double)ms * 1e6);
 	return true;
 }
 
-/* The event becomes the base, and what was the base takes its place in the pair. */
-static void set_base(struct meter *meter, CUevent *event, int64_t at_ns)
+/* When the pair's events were reached, on the meter's time line. Before there is a base, the
+ * line begins with this command. */
+static bool read_times(const struct meter *meter, struct meter_pair pair, int64_t *ret_begin_ns,
+	int64_t *ret_end_ns)
+{
+	*ret_begin_ns = 0;
+	if (meter->base == NULL)
+		return elapsed_ns(pair.begin, pair.end, ret_end_ns);
+	if (!elapsed_ns(meter->base, pair.begin, ret_begin_ns) ||
+		!elapsed_ns(meter->base, pair.end, ret_end_ns))
+		return false;
+	*ret_begin_ns += meter->origin_ns;
+	*ret_end_ns += meter->origin_ns;
+	return true;
+}
+
+/* The command's end becomes the base, and what was the base takes its place in the pair. */
+static void move_base(struct meter *meter, struct meter_pair *pair, int64_t end_ns)
 {
 	CUevent displaced = meter->base;
 
-	meter->base = *event;
-	meter->origin_ns = at_ns;
-	*event = displaced;
+	meter->base = pair->end;
+	meter->origin_ns = end_ns;
+	pair->end = displaced;
 }
 
 static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
@@ -138,19 +154,15 @@ static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
 	CUresult res = driver.cuEventQuery(pair.end);
 	if (res != CUDA_SUCCESS)
 		return res == CUDA_ERROR_NOT_READY ? METER_RUNNING : METER_BROKEN;
+	if (!read_times(meter, pair, &begin_ns, &end_ns))
+		return METER_BROKEN;
 	if (meter->base == NULL) {
-		/* The first command's begin is the first base; the pair gets a new one. */
 		if (!create_event(meter->context, &meter->base))
 			return METER_BROKEN;
-		set_base(meter, &pair.begin, 0);
-		begin_ns = 0;
-	} else if (!time_of(meter, pair.begin, &begin_ns)) {
-		return METER_BROKEN;
+		move_base(meter, &pair, end_ns);
+	} else if (end_ns - meter->origin_ns > REBASE_AFTER_NS) {
+		move_base(meter, &pair, end_ns);
 	}
-	if (!time_of(meter, pair.end, &end_ns))
-		return METER_BROKEN;
-	if (end_ns - meter->origin_ns > REBASE_AFTER_NS)
-		set_base(meter, &pair.end, end_ns);
 	*ret_fresh_ns = busy_add(&meter->busy, begin_ns, end_ns);
 	*ret_length_ns = end_ns > begin_ns ? (uint64_t)(end_ns - begin_ns) : 0;
 	meter_keep_pair(meter, pair);

@@ -56,7 +56,8 @@ bool meter_begin(struct meter_pair pair, CUstream stream) MUST_CHECK;
 bool meter_end(struct meter_pair pair, CUstream stream) MUST_CHECK;
 
 /* Asks for a command. METER_DONE sets *ret_fresh_ns to the GPU time that no other command of this
- * meter was billed for, *ret_length_ns to the command's own, and takes the pair back. */
+ * meter was billed for, *ret_length_ns to the command's own, and takes the pair back; after any
+ * other answer the pair is still the caller's. */
 enum meter_state meter_read(struct meter *meter, struct meter_pair pair, uint64_t *ret_fresh_ns,
 	uint64_t *ret_length_ns) MUST_CHECK;
 

@@ -10,22 +10,23 @@
 
 static CUresult context_gone(CUcontext context, CUresult res)
 {
-	if (res == CUDA_SUCCESS)
+	if (res == CUDA_SUCCESS) {
 		ledger_drop_context(context);
+		governor_lose_context(context);
+	}
 	return res;
 }
 
-/* The events are let go of first: after the call they may not be touched. Should the driver then
- * keep the context, new ones are made. */
+/* What ran in the context is billed first: after the call its events may not be touched. */
 CUresult CUDAAPI hook_cuCtxDestroy_v2(CUcontext context)
 {
-	governor_forget_context(context);
+	governor_settle_context(context);
 	return context_gone(context, driver.cuCtxDestroy_v2(context));
 }
 
 CUresult CUDAAPI hook_cuCtxDestroy(CUcontext context)
 {
-	governor_forget_context(context);
+	governor_settle_context(context);
 	return context_gone(context, driver.cuCtxDestroy(context));
 }
 
@@ -57,11 +58,10 @@ static CUresult release_primary(CUdevice device, CUresult(CUDAAPI *release)(CUde
 	CUcontext context = primary_of(device, release);
 
 	if (context != NULL)
-		governor_forget_context(context);
+		governor_settle_context(context);
 	CUresult res = release(device);
-	if (context != NULL && res == CUDA_SUCCESS && !primary_is_active(device))
-		ledger_drop_context(context);
-	return res;
+	bool is_gone = context != NULL && res == CUDA_SUCCESS && !primary_is_active(device);
+	return is_gone ? context_gone(context, res) : res;
 }
 
 CUresult CUDAAPI hook_cuDevicePrimaryCtxRelease(CUdevice device)
@@ -80,7 +80,7 @@ static CUresult reset_primary(
 	CUcontext context = primary_of(device, release);
 
 	if (context != NULL)
-		governor_forget_context(context);
+		governor_settle_context(context);
 	CUresult res = reset(device);
 	return context != NULL ? context_gone(context, res) : res;
 }

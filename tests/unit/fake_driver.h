@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define FAKE_STREAMS  8
-#define FAKE_CONTEXTS 12
+#define FAKE_CONTEXTS 80
 
 struct fake {
 	uint64_t now_ns;

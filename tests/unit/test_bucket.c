@@ -30,7 +30,7 @@ static void fill_gives_exactly_the_share(void **state)
 		struct bucket bucket;
 		bucket_init(&bucket, shares[i], BURST_NS, 0);
 		bucket_bill(&bucket, 2 * NS_PER_S);
-		bucket_fill(&bucket, NS_PER_S);
+		bucket_fill(&bucket, NS_PER_S, 0);
 		assert_int_equal(
 			bucket.level_ns, (int64_t)BURST_NS - (int64_t)(2 * NS_PER_S) +
 						 (int64_t)(NS_PER_S / PPM_WHOLE * shares[i]));
@@ -53,7 +53,7 @@ static void fill_in_small_steps_loses_nothing_in_an_hour(void **state)
 		now_ns += random_between(&random, 1, 7199999);
 		if (now_ns > hour_ns)
 			now_ns = hour_ns;
-		bucket_fill(&bucket, now_ns);
+		bucket_fill(&bucket, now_ns, 0);
 	}
 
 	unsigned __int128 exact = (unsigned __int128)hour_ns * share_ppm / PPM_WHOLE;
@@ -67,10 +67,10 @@ static void fill_stops_at_the_burst(void **state)
 	(void)state;
 	bucket_init(&bucket, 500000, BURST_NS, 0);
 	bucket_bill(&bucket, BURST_NS);
-	bucket_fill(&bucket, 3600 * NS_PER_S);
+	bucket_fill(&bucket, 3600 * NS_PER_S, 0);
 
 	assert_int_equal(bucket.level_ns, BURST_NS);
-	bucket_fill(&bucket, 7200 * NS_PER_S);
+	bucket_fill(&bucket, 7200 * NS_PER_S, 0);
 	assert_int_equal(bucket.level_ns, BURST_NS);
 }
 
@@ -81,10 +81,10 @@ static void fill_by_a_clock_that_runs_back_adds_nothing(void **state)
 	(void)state;
 	bucket_init(&bucket, 500000, BURST_NS, NS_PER_S);
 	bucket_bill(&bucket, BURST_NS);
-	bucket_fill(&bucket, 0);
+	bucket_fill(&bucket, 0, 0);
 	assert_int_equal(bucket.level_ns, 0);
 
-	bucket_fill(&bucket, NS_PER_S + 2000);
+	bucket_fill(&bucket, NS_PER_S + 2000, 0);
 	assert_int_equal(bucket.level_ns, 1000);
 }
 
@@ -99,9 +99,9 @@ static void debt_is_paid_back_before_anything_goes(void **state)
 	/* 5 ms of debt and one ns, at a quarter */
 	uint64_t wait_ns = bucket_wait_ns(&bucket, 0);
 	assert_int_equal(wait_ns, 20 * NS_PER_MS + 4);
-	bucket_fill(&bucket, wait_ns - 1);
+	bucket_fill(&bucket, wait_ns - 1, 0);
 	assert_true(bucket_wait_ns(&bucket, 0) > 0);
-	bucket_fill(&bucket, wait_ns);
+	bucket_fill(&bucket, wait_ns, 0);
 	assert_int_equal(bucket_wait_ns(&bucket, 0), 0);
 }
 
@@ -115,10 +115,10 @@ static void wait_is_never_too_short(void **state)
 		uint32_t share_ppm = (uint32_t)random_between(&random, 1, PPM_WHOLE);
 		bucket_init(&bucket, share_ppm, BURST_NS, 0);
 		bucket_bill(&bucket, random_between(&random, 0, 3 * BURST_NS));
-		bucket_fill(&bucket, random_between(&random, 0, NS_PER_MS));
+		bucket_fill(&bucket, random_between(&random, 0, NS_PER_MS), 0);
 		uint64_t promised_ns = random_between(&random, 0, 2 * BURST_NS);
 		uint64_t wait_ns = bucket_wait_ns(&bucket, promised_ns);
-		bucket_fill(&bucket, bucket.filled_at_ns + wait_ns);
+		bucket_fill(&bucket, bucket.filled_at_ns + wait_ns, 0);
 		assert_int_equal(bucket_wait_ns(&bucket, promised_ns), 0);
 	}
 }
@@ -141,8 +141,9 @@ static void set_share_counts_the_past_at_the_old_rate(void **state)
 	(void)state;
 	bucket_init(&bucket, 100000, BURST_NS, 0);
 	bucket_bill(&bucket, BURST_NS + NS_PER_S);
-	bucket_set_share(&bucket, 500000, NS_PER_S);
-	bucket_fill(&bucket, 2 * NS_PER_S);
+	bucket_fill(&bucket, NS_PER_S, 0);
+	bucket_set_share(&bucket, 500000);
+	bucket_fill(&bucket, 2 * NS_PER_S, 0);
 
 	assert_int_equal(bucket.level_ns,
 		-(int64_t)NS_PER_S + (int64_t)(NS_PER_S / 10) + (int64_t)(NS_PER_S / 2));
@@ -165,9 +166,9 @@ static uint64_t admit_at_random(
 	for (unsigned i = 0; i < ADMISSIONS; i++) {
 		if (random_next(&seed) % 4 == 0)
 			now_ns += random_between(&seed, 0, 100 * NS_PER_MS);
-		bucket_fill(&bucket, now_ns);
+		bucket_fill(&bucket, now_ns, 0);
 		now_ns += bucket_wait_ns(&bucket, 0);
-		bucket_fill(&bucket, now_ns);
+		bucket_fill(&bucket, now_ns, 0);
 		uint64_t length_ns = random_between(&seed, 1, NS_PER_MS)
 				     << random_between(&seed, 0, 6);
 		bucket_bill(&bucket, length_ns);
@@ -210,7 +211,7 @@ static void greedy_user_gets_the_whole_share(void **state)
 	(void)state;
 	bucket_init(&bucket, 250000, BURST_NS, 0);
 	while (now_ns < 100 * NS_PER_S) {
-		bucket_fill(&bucket, now_ns);
+		bucket_fill(&bucket, now_ns, 0);
 		uint64_t wait_ns = bucket_wait_ns(&bucket, 0);
 		if (wait_ns == 0) {
 			bucket_bill(&bucket, NS_PER_MS);

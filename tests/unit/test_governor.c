@@ -173,6 +173,36 @@ static void spinning_kernels_do_not_hold_up_others(void **state)
 	assert_in_range(fake.now_ns - begin_ns, 1, 20 * NS_PER_S);
 }
 
+/* What a kernel longer than the burst earns while it runs was lost, and half became 42 %. */
+static void kernels_longer_than_the_burst_get_their_share(void **state)
+{
+	static const uint64_t lengths_ns[] = {50 * NS_PER_MS, 200 * NS_PER_MS};
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * ARRAY_LEN(lengths_ns); i++) {
+		uint64_t length_ns = lengths_ns[i / 2];
+		setup(NULL);
+		governor_tighten_share(0, 900000);
+		uint64_t used_ns = keep_busy(length_ns, 60 * NS_PER_S, i % 2 == 0);
+		assert_in_range(used_ns, 53 * NS_PER_S, 54 * NS_PER_S + BURST_NS + 3 * length_ns);
+	}
+}
+
+/* A long kernel on one stream does not keep others from running beside it. */
+static void streams_run_beside_each_other(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, 990000);
+	launch(KERNEL, fake_stream(1), 5 * NS_PER_MS); /* its cost is known from here on */
+	fake_synchronize(fake_stream(1));
+	uint64_t slept_ns = fake.slept_ns;
+
+	for (unsigned i = 1; i <= 4; i++)
+		launch(KERNEL, fake_stream(i), 5 * NS_PER_MS);
+
+	assert_in_range(fake.slept_ns - slept_ns, 0, NS_PER_MS);
+}
+
 static void bill_is_what_ran(void **state)
 {
 	(void)state;
@@ -315,26 +345,58 @@ static void launch_without_a_context_is_left_to_the_driver(void **state)
 	assert_int_equal(fake.event_calls, 0);
 }
 
-/* The teardown looks for events that are used after this. */
-static void forget_context_bills_as_predicted_and_leaves_nothing(void **state)
+/* A program that makes a context for each request and waits for its result pays for each. */
+static void settled_context_has_paid_and_leaves_nothing(void **state)
 {
 	(void)state;
 	governor_tighten_share(0, QUARTER);
-	launch(KERNEL, NULL, NS_PER_MS); /* in flight, and unknown */
+	launch(KERNEL, NULL, NS_PER_MS);
+	fake_synchronize(NULL);
 
-	governor_forget_context(fake_context(0));
-	fake_destroy_context(fake_context(0));
+	governor_settle_context(fake_context(0));
 
-	assert_int_equal(governor_billed_ns(0), COSTS_UNKNOWN_NS);
-	fake.context = fake_context(1);
-	for (unsigned i = 0; i < 100; i++) {
-		launch(KERNEL, NULL, NS_PER_MS);
-		fake_synchronize(NULL);
-	}
-	assert_in_range(governor_billed_ns(0), 98 * NS_PER_MS, 101 * NS_PER_MS);
+	assert_in_range(governor_billed_ns(0), NS_PER_MS - 1000, NS_PER_MS + 1000);
+	assert_int_equal(fake.events_alive, 0);
 }
 
-static void forget_context_between_admission_and_launch_is_survived(void **state)
+/* The driver may refuse to destroy it, or it was not the last reference. */
+static void settled_context_that_lives_on_is_measured_on(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	for (unsigned i = 0; i < 100; i++) {
+		launch(KERNEL, NULL, NS_PER_MS);
+		governor_settle_context(fake_context(0)); /* in flight */
+		fake_synchronize(NULL);
+		governor_settle_context(fake_context(0)); /* at rest */
+	}
+
+	assert_in_range(governor_billed_ns(0), 99 * NS_PER_MS, 101 * NS_PER_MS);
+	assert_int_equal(fake.events_alive, 0);
+}
+
+/* The teardown looks for events that are used after this. */
+static void lost_context_pays_for_the_time_since_admission(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	launch(KERNEL, NULL, NS_PER_S);
+	fake_pass(3 * NS_PER_MS);
+
+	governor_settle_context(fake_context(0));
+	fake_destroy_context(fake_context(0));
+	governor_lose_context(fake_context(0));
+
+	assert_int_equal(governor_billed_ns(0), 3 * NS_PER_MS);
+	fake.context = fake_context(1);
+	for (unsigned i = 0; i < 100; i++) {
+		launch((const char *)KERNEL + 1, fake_stream(1), NS_PER_MS);
+		fake_synchronize(fake_stream(1));
+	}
+	assert_in_range(governor_billed_ns(0), 101 * NS_PER_MS, 104 * NS_PER_MS);
+}
+
+static void context_lost_between_admission_and_launch_is_survived(void **state)
 {
 	struct command command = {.key = KERNEL};
 	struct ticket ticket;
@@ -342,7 +404,7 @@ static void forget_context_between_admission_and_launch_is_survived(void **state
 	(void)state;
 	governor_tighten_share(0, QUARTER);
 	governor_admit(&command, &ticket);
-	governor_forget_context(fake_context(0));
+	governor_lose_context(fake_context(0));
 	governor_submitted(&ticket, CUDA_SUCCESS);
 
 	assert_int_equal(governor_billed_ns(0), COSTS_UNKNOWN_NS);
@@ -353,13 +415,13 @@ static void forget_context_between_admission_and_launch_is_survived(void **state
 		COSTS_UNKNOWN_NS + NS_PER_MS + 1000);
 }
 
-static void forget_foreign_context_changes_nothing(void **state)
+static void foreign_context_lost_changes_nothing(void **state)
 {
 	(void)state;
 	governor_tighten_share(0, QUARTER);
 	launch(KERNEL, NULL, NS_PER_MS);
 
-	governor_forget_context(fake_context(7));
+	governor_lose_context(fake_context(7));
 
 	assert_int_equal(governor_billed_ns(0), 0);
 }
@@ -393,16 +455,16 @@ static void contexts_beyond_the_meters_are_billed_as_predicted(void **state)
 {
 	(void)state;
 	governor_tighten_share(0, 900000);
-	for (unsigned i = 0; i < 8; i++) {
+	for (unsigned i = 0; i < 64; i++) {
 		fake.context = fake_context(i);
 		launch((const void *)(uintptr_t)(0x100 + 16 * i), NULL, NS_PER_MS);
 		fake_synchronize(NULL);
 	}
-	fake.context = fake_context(8);
-	launch((const void *)0x900, NULL, NS_PER_MS); /* harvests the eight */
+	fake.context = fake_context(64);
+	launch((const void *)0x900, NULL, NS_PER_MS); /* harvests the others */
 
-	assert_in_range(governor_billed_ns(0), 8 * NS_PER_MS + COSTS_UNKNOWN_NS - 8000,
-		8 * NS_PER_MS + COSTS_UNKNOWN_NS + 8000);
+	assert_in_range(governor_billed_ns(0), 64 * NS_PER_MS + COSTS_UNKNOWN_NS - 64000,
+		64 * NS_PER_MS + COSTS_UNKNOWN_NS + 64000);
 }
 
 static void error_from_event_query_bills_as_predicted_and_goes_on(void **state)
@@ -460,6 +522,8 @@ int main(void)
 		CASE(busy_program_gets_a_large_share_though_sleeps_end_late),
 		CASE(commands_behind_a_gate_are_let_go),
 		CASE(spinning_kernels_do_not_hold_up_others),
+		CASE(kernels_longer_than_the_burst_get_their_share),
+		CASE(streams_run_beside_each_other),
 		CASE(bill_is_what_ran),
 		CASE(bill_stays_exact_for_hours),
 		CASE(program_bound_by_its_host_is_not_slowed),
@@ -470,9 +534,11 @@ int main(void)
 		CASE(capturing_stream_is_passed_through_untouched),
 		CASE(legacy_stream_beside_a_capture_is_passed_through),
 		CASE(launch_without_a_context_is_left_to_the_driver),
-		CASE(forget_context_bills_as_predicted_and_leaves_nothing),
-		CASE(forget_context_between_admission_and_launch_is_survived),
-		CASE(forget_foreign_context_changes_nothing),
+		CASE(settled_context_has_paid_and_leaves_nothing),
+		CASE(settled_context_that_lives_on_is_measured_on),
+		CASE(lost_context_pays_for_the_time_since_admission),
+		CASE(context_lost_between_admission_and_launch_is_survived),
+		CASE(foreign_context_lost_changes_nothing),
 		CASE(command_without_events_is_billed_as_predicted),
 		CASE(command_whose_begin_is_refused_is_billed_as_predicted),
 		CASE(contexts_beyond_the_meters_are_billed_as_predicted),
