@@ -23,14 +23,14 @@ static uint32_t place_of(const struct handle_map_shard *shard, uint64_t hash)
 	return (uint32_t)(hash >> 26) & (shard->capacity - 1);
 }
 
-static void place(struct handle_map_shard *shard, const struct holding *holding)
+/* Where the address stands, or the empty place where it would. There always is one. */
+static uint32_t find(const struct handle_map_shard *shard, uint64_t address)
 {
-	uint32_t i = place_of(shard, hash_of(holding->address));
+	uint32_t i = place_of(shard, hash_of(address));
 
-	while (shard->table[i].address != 0 && shard->table[i].address != holding->address)
+	while (shard->table[i].address != 0 && shard->table[i].address != address)
 		i = (i + 1) & (shard->capacity - 1);
-	shard->count += shard->table[i].address == 0;
-	shard->table[i] = *holding;
+	return i;
 }
 
 static bool grow(struct handle_map_shard *shard)
@@ -44,7 +44,7 @@ static bool grow(struct handle_map_shard *shard)
 		return false;
 	for (uint32_t i = 0; i < shard->capacity; i++) {
 		if (shard->table[i].address != 0)
-			place(&larger, &shard->table[i]);
+			larger.table[find(&larger, shard->table[i].address)] = shard->table[i];
 	}
 	pages_free(shard->table, shard->capacity * sizeof(*shard->table));
 	shard->table = larger.table;
@@ -52,7 +52,8 @@ static bool grow(struct handle_map_shard *shard)
 	return true;
 }
 
-bool handle_map_insert(struct handle_map *map, const struct holding *holding)
+static bool put(struct handle_map *map, const struct holding *holding, bool gives_way,
+	struct holding *ret_displaced)
 {
 	struct handle_map_shard *shard = shard_of(map, hash_of(holding->address));
 	bool has_room = true;
@@ -60,10 +61,28 @@ bool handle_map_insert(struct handle_map *map, const struct holding *holding)
 	lock_take(&shard->lock);
 	if (shard->count >= shard->capacity / 2)
 		has_room = grow(shard);
-	if (has_room)
-		place(shard, holding);
+	if (has_room) {
+		struct holding *place = &shard->table[find(shard, holding->address)];
+		bool is_taken = place->address != 0;
+		*ret_displaced = is_taken && gives_way ? *holding : *place;
+		if (!is_taken || !gives_way)
+			*place = *holding;
+		shard->count += !is_taken;
+	}
 	lock_drop(&shard->lock);
 	return has_room;
+}
+
+bool handle_map_insert(
+	struct handle_map *map, const struct holding *holding, struct holding *ret_displaced)
+{
+	return put(map, holding, false, ret_displaced);
+}
+
+bool handle_map_put_back(
+	struct handle_map *map, const struct holding *holding, struct holding *ret_displaced)
+{
+	return put(map, holding, true, ret_displaced);
 }
 
 /* Closes the gap that taking `hole` out leaves: every later entry of the run that may stand at the
@@ -85,15 +104,12 @@ static void close_gap(struct handle_map_shard *shard, uint32_t hole)
 
 bool handle_map_remove(struct handle_map *map, uint64_t address, struct holding *ret_holding)
 {
-	uint64_t hash = hash_of(address);
-	struct handle_map_shard *shard = shard_of(map, hash);
+	struct handle_map_shard *shard = shard_of(map, hash_of(address));
 	bool is_found = false;
 
 	lock_take(&shard->lock);
 	if (shard->capacity != 0) {
-		uint32_t i = place_of(shard, hash);
-		while (shard->table[i].address != 0 && shard->table[i].address != address)
-			i = (i + 1) & (shard->capacity - 1);
+		uint32_t i = find(shard, address);
 		is_found = shard->table[i].address == address;
 		if (is_found) {
 			*ret_holding = shard->table[i];

@@ -27,8 +27,15 @@ struct handle_map {
 
 /* A zeroed map is empty and ready. Addresses are not 0. Threads: any, for all. */
 
-/* False without memory. An address that is there already is replaced. */
-bool handle_map_insert(struct handle_map *map, const struct holding *holding) MUST_CHECK;
+/* Puts a holding in, or back in. One address holds one: where it is taken already, the new one
+ * replaces the old one, and one that comes back gives way.
+ * ret_displaced  what does not stand in the map for that; all zero where nothing stood in the way
+ * Returns        false without memory; nothing is changed then
+ */
+bool handle_map_insert(struct handle_map *map, const struct holding *holding,
+	struct holding *ret_displaced) MUST_CHECK;
+bool handle_map_put_back(struct handle_map *map, const struct holding *holding,
+	struct holding *ret_displaced) MUST_CHECK;
 
 /* Takes the holding out. False where there is none. */
 bool handle_map_remove(

@@ -100,8 +100,14 @@ bool ledger_commit(const struct reservation *reservation, uint64_t address, void
 		.context = context,
 		.device = reservation->device,
 	};
+	struct holding displaced;
 
-	return handle_map_insert(&ledger->map, &holding);
+	if (!handle_map_insert(&ledger->map, &holding, &displaced))
+		return false;
+	/* The driver gave the address anew, so what stood there is gone: the memory of a context
+	 * that died while a free of it was on its way. */
+	ledger_give_back(&displaced);
+	return true;
 }
 
 void ledger_cancel(const struct reservation *reservation)
@@ -121,10 +127,13 @@ void ledger_give_back(const struct holding *holding)
 
 void ledger_put_back(const struct holding *holding)
 {
+	struct holding displaced;
+
 	/* Its place was free a moment ago; should the table have to grow now and cannot, the bytes
-	 * stay counted, which errs on the side of the limit. */
-	if (!handle_map_insert(&ledger->map, holding))
-		return;
+	 * stay counted, which errs on the side of the limit. Where the address has been given anew
+	 * since, the memory was gone before the driver refused to free it. */
+	if (handle_map_put_back(&ledger->map, holding, &displaced))
+		ledger_give_back(&displaced);
 }
 
 void ledger_drop_context(const void *context)

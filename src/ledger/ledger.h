@@ -58,8 +58,8 @@ bool ledger_reserve(
 /* Makes a reservation larger, to what the driver really took. False as ledger_reserve(). */
 bool ledger_extend(struct reservation *reservation, uint64_t bytes) MUST_CHECK;
 
-/* Books the reservation under `address`. False where the ledger itself is out of memory; the
- * reservation then still stands. */
+/* Books the reservation under `address`; what stood there before is given back. False where the
+ * ledger itself is out of memory; the reservation then still stands. */
 bool ledger_commit(
 	const struct reservation *reservation, uint64_t address, void *context) MUST_CHECK;
 void ledger_cancel(const struct reservation *reservation);

@@ -42,9 +42,9 @@ static void assert_is_holding_of(const struct holding *holding, uint64_t address
 
 static bool insert(uint64_t address)
 {
-	struct holding holding = holding_of(address);
+	struct holding holding = holding_of(address), displaced;
 
-	return handle_map_insert(&map, &holding);
+	return handle_map_insert(&map, &holding, &displaced) && displaced.address == 0;
 }
 
 /* Mirrors hash_of() and place_of(): the tests below want collisions, and check that they have. */
@@ -79,18 +79,47 @@ static void insert_then_remove_gives_the_holding_once(void **state)
 	assert_false(handle_map_remove(&map, 0x7f0000000200, &holding));
 }
 
-static void insert_same_address_replaces(void **state)
+static void insert_same_address_replaces_and_hands_the_old_one_out(void **state)
 {
 	struct holding second = {.address = 512, .bytes = 99};
 	struct holding holding;
 
 	(void)state;
 	assert_true(insert(512));
-	assert_true(handle_map_insert(&map, &second));
+	assert_true(handle_map_insert(&map, &second, &holding));
+	assert_is_holding_of(&holding, 512);
 
 	assert_true(handle_map_remove(&map, 512, &holding));
 	assert_int_equal(holding.bytes, 99);
 	assert_false(handle_map_remove(&map, 512, &holding));
+}
+
+static void put_back_of_taken_address_gives_way(void **state)
+{
+	struct holding late = {.address = 512, .bytes = 99};
+	struct holding holding;
+
+	(void)state;
+	assert_true(insert(512));
+	assert_true(handle_map_put_back(&map, &late, &holding));
+	assert_int_equal(holding.bytes, 99);
+
+	assert_true(handle_map_remove(&map, 512, &holding));
+	assert_is_holding_of(&holding, 512);
+	assert_false(handle_map_remove(&map, 512, &holding));
+}
+
+static void put_back_of_free_address_stands_again(void **state)
+{
+	struct holding holding = holding_of(512), displaced = {.bytes = 42};
+
+	(void)state;
+	assert_true(handle_map_put_back(&map, &holding, &displaced));
+	assert_int_equal(displaced.address, 0);
+	assert_int_equal(displaced.bytes, 0);
+
+	assert_true(handle_map_remove(&map, 512, &holding));
+	assert_is_holding_of(&holding, 512);
 }
 
 static void insert_many_grows_and_keeps_all(void **state)
@@ -170,7 +199,9 @@ static void random_steps_agree_with_a_reference(void **state)
 			.bytes = random_next(&random) | 1,
 		};
 		if (random_next(&random) % 2 == 0) {
-			assert_true(handle_map_insert(&map, &holding));
+			struct holding displaced;
+			assert_true(handle_map_insert(&map, &holding, &displaced));
+			assert_int_equal(displaced.bytes, reference[i]);
 			reference[i] = holding.bytes;
 		} else {
 			bool is_found = handle_map_remove(&map, holding.address, &holding);
@@ -201,7 +232,7 @@ static void remove_context_takes_all_of_it_and_no_other(void **state)
 	gone_bytes = gone_count = 0;
 	for (uint64_t i = 1; i <= MANY; i++) {
 		struct holding holding = holding_of(i * 512);
-		assert_true(handle_map_insert(&map, &holding));
+		assert_true(insert(i * 512));
 		if (holding.context == (void *)3) {
 			wanted_bytes += holding.bytes;
 			wanted_count++;
@@ -226,6 +257,7 @@ static void remove_context_over_wrap_around_takes_all(void **state)
 {
 	enum { RUN = 12 };
 	uint64_t addresses[RUN];
+	struct holding displaced;
 
 	(void)state;
 	gone_bytes = gone_count = 0;
@@ -236,7 +268,7 @@ static void remove_context_over_wrap_around_takes_all(void **state)
 			.bytes = 1,
 			.context = i % 3 == 0 ? (void *)1 : (void *)2,
 		};
-		assert_true(handle_map_insert(&map, &holding));
+		assert_true(handle_map_insert(&map, &holding, &displaced));
 	}
 
 	handle_map_remove_context(&map, (void *)2, note_gone);
@@ -302,7 +334,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(remove_from_empty_map_finds_nothing, setup),
 		cmocka_unit_test_setup(insert_then_remove_gives_the_holding_once, setup),
-		cmocka_unit_test_setup(insert_same_address_replaces, setup),
+		cmocka_unit_test_setup(
+			insert_same_address_replaces_and_hands_the_old_one_out, setup),
+		cmocka_unit_test_setup(put_back_of_taken_address_gives_way, setup),
+		cmocka_unit_test_setup(put_back_of_free_address_stands_again, setup),
 		cmocka_unit_test_setup(insert_many_grows_and_keeps_all, setup),
 		cmocka_unit_test_setup(remove_over_wrap_around_keeps_the_rest, setup),
 		cmocka_unit_test_setup(random_steps_agree_with_a_reference, setup),

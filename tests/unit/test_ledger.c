@@ -204,6 +204,40 @@ static void put_back_can_be_taken_out_again(void **state)
 	assert_int_equal(holding.bytes, 1024);
 }
 
+/* A free raced with the death of its context: the driver refused it, and what was put back stood
+ * under an address that was soon given to another, its bytes charged for good. */
+static void commit_at_an_address_that_stands_gives_the_old_bytes_back(void **state)
+{
+	struct holding holding;
+
+	(void)state;
+	commit_a(0x1000, 1024, (void *)1);
+	commit_a(0x1000, 512, (void *)2);
+
+	assert_int_equal(ledger_used(0), 512);
+	assert_true(ledger_take_out(0x1000, &holding));
+	assert_ptr_equal(holding.context, (void *)2);
+	ledger_give_back(&holding);
+	assert_int_equal(ledger_used(0), 0);
+}
+
+/* The same race, with the address given away before the free came back. */
+static void put_back_at_an_address_given_anew_gives_its_bytes_back(void **state)
+{
+	struct holding late, holding;
+
+	(void)state;
+	commit_a(0x1000, 1024, (void *)1);
+	assert_true(ledger_take_out(0x1000, &late));
+	commit_a(0x1000, 512, (void *)2);
+
+	ledger_put_back(&late);
+
+	assert_int_equal(ledger_used(0), 512);
+	assert_true(ledger_take_out(0x1000, &holding));
+	assert_ptr_equal(holding.context, (void *)2);
+}
+
 static void take_out_of_a_foreign_address_finds_nothing(void **state)
 {
 	struct holding holding;
@@ -407,6 +441,10 @@ int main(void)
 		cmocka_unit_test_setup(extend_to_less_keeps_what_is_reserved, setup),
 		cmocka_unit_test_setup(commit_then_take_out_then_give_back_ends_at_zero, setup),
 		cmocka_unit_test_setup(put_back_can_be_taken_out_again, setup),
+		cmocka_unit_test_setup(
+			commit_at_an_address_that_stands_gives_the_old_bytes_back, setup),
+		cmocka_unit_test_setup(
+			put_back_at_an_address_given_anew_gives_its_bytes_back, setup),
 		cmocka_unit_test_setup(take_out_of_a_foreign_address_finds_nothing, setup),
 		cmocka_unit_test_setup(drop_context_gives_back_what_it_held, setup),
 		cmocka_unit_test_setup(tighten_never_loosens, setup),
