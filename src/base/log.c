@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum log_level log_level = LOG_WARN;
@@ -13,6 +14,28 @@ enum log_level log_level = LOG_WARN;
 void log_set_level(enum log_level level)
 {
 	log_level = level;
+}
+
+/* The size of a signal set as the kernel has it. */
+#define KERNEL_SIGSET_SIZE 8
+
+/* Writes without ever raising SIGPIPE, which would end a program whose stderr is a pipe that nobody
+ * reads any more: the signal is blocked meanwhile, and taken back if it was our write that made it.
+ * By bare system calls, for libc's are cancellation points, at which a thread would end, perhaps
+ * with a lock of ours. A program may have closed its stderr: there is nobody left to tell. */
+static void write_line(const char *line, size_t len)
+{
+	sigset_t pipe_only, before, pending;
+	const struct timespec no_wait = {0};
+
+	sigemptyset(&pipe_only);
+	sigaddset(&pipe_only, SIGPIPE);
+	sigpending(&pending);
+	sigprocmask(SIG_BLOCK, &pipe_only, &before);
+	if (syscall(SYS_write, STDERR_FILENO, line, len) < 0 && errno == EPIPE &&
+		!sigismember(&pending, SIGPIPE))
+		syscall(SYS_rt_sigtimedwait, &pipe_only, NULL, &no_wait, KERNEL_SIGSET_SIZE);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 void log_write(const char *module, const char *format, ...)
@@ -29,8 +52,6 @@ void log_write(const char *module, const char *format, ...)
 		len = (int)sizeof(line) - 2;
 	line[len] = '\n';
 
-	/* A program may have closed its stderr: there is nobody left to tell. */
-	if (write(STDERR_FILENO, line, (size_t)len + 1) < 0) {
-	}
+	write_line(line, (size_t)len + 1);
 	errno = saved_errno;
 }

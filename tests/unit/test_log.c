@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -118,6 +119,22 @@ static const char *counted(void)
 	return "x";
 }
 
+/* The default action of SIGPIPE would end this program. */
+static void write_to_a_broken_pipe_raises_no_signal(void **state)
+{
+	sigset_t pending;
+
+	(void)state;
+	close(pipe_fds[0]);
+	errno = ENOTTY;
+	log_write("test", "nobody reads this");
+
+	assert_int_equal(errno, ENOTTY);
+	assert_int_equal(sigpending(&pending), 0);
+	assert_int_equal(sigismember(&pending, SIGPIPE), 0);
+	pipe_fds[0] = dup(real_stderr);
+}
+
 static void at_below_the_level_evaluates_and_writes_nothing(void **state)
 {
 	char text[100];
@@ -160,6 +177,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(write_keeps_errno, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			write_to_a_closed_stderr_keeps_errno, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			write_to_a_broken_pipe_raises_no_signal, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			at_below_the_level_evaluates_and_writes_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(at_or_above_the_level_writes, setup, teardown),
