@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "driver/real_dl.h"
 #include "governor/governor.h"
+#include "hooks/hooks.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 
@@ -164,7 +165,7 @@ static void start(const struct elf_image *libcuda)
 
 	config_read(environ, &config);
 	log_set_level(config.log);
-	if (!ledger_init() || !governor_init() || !slice_init())
+	if (!ledger_init() || !governor_init() || !slice_init() || !hooks_init())
 		config_add_problem(&config, "no memory to keep limits in");
 	driver_fill(libcuda);
 	pin((void *)driver.cuInit);

@@ -8,10 +8,16 @@
 #ifndef CUSLICE_HOOKS_HOOKS_H
 #define CUSLICE_HOOKS_HOOKS_H
 
+#include "base/compiler.h"
 #include "driver/cuda_api.h"
+
+#include <stdbool.h>
 
 #define HOOK(symbol, since, features) __typeof__(symbol) hook_##symbol;
 #include "driver/hooks.def"
 #undef HOOK
+
+/* Makes what the bodies keep between calls. At the start, once. False without memory. */
+bool hooks_init(void) MUST_CHECK;
 
 #endif

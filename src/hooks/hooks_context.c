@@ -3,14 +3,87 @@
  *
  * The end of a context: its memory goes with it, and so do the events that measure in it.
  */
+#include "base/lock.h"
+#include "base/wipe.h"
 #include "driver/driver.h"
 #include "governor/governor.h"
 #include "hooks/hooks.h"
 #include "ledger/ledger.h"
 
+#define MAX_ATTACHED 64
+
+/* Contexts that are attached to more than once: a use count of the driver's that it does not tell.
+ * Wiped at fork, for contexts do not pass to children. */
+static struct attachments {
+	struct lock lock;
+	bool has_overflowed;
+	struct {
+		CUcontext context;
+		unsigned
+			count; /* beyond the first, which is the making of the context; 0: unused */
+	} table[MAX_ATTACHED];
+} * attachments;
+
+bool hooks_init(void)
+{
+	attachments = wipe_alloc(sizeof(*attachments));
+	return attachments != NULL;
+}
+
+/* Its entry, or for one without the first unused; MAX_ATTACHED where there is none. */
+static unsigned find_attached(CUcontext context)
+{
+	unsigned unused = MAX_ATTACHED;
+
+	for (unsigned i = 0; i < MAX_ATTACHED; i++) {
+		if (attachments->table[i].count == 0)
+			unused = i < unused ? i : unused;
+		else if (attachments->table[i].context == context)
+			return i;
+	}
+	return unused;
+}
+
+static void count_attach(CUcontext context)
+{
+	lock_take(&attachments->lock);
+	unsigned i = find_attached(context);
+	if (i < MAX_ATTACHED) {
+		attachments->table[i].context = context;
+		attachments->table[i].count++;
+	} else {
+		attachments->has_overflowed = true;
+	}
+	lock_drop(&attachments->lock);
+}
+
+/* True where this detach is the end of the context. Once there were too many to count, one that is
+ * not known is taken to live on: its bytes stay charged, which errs on the side of the limit. */
+static bool count_detach(CUcontext context)
+{
+	lock_take(&attachments->lock);
+	unsigned i = find_attached(context);
+	bool is_attached = i < MAX_ATTACHED && attachments->table[i].count > 0;
+	bool is_end = !is_attached && !attachments->has_overflowed;
+	if (is_attached)
+		attachments->table[i].count--;
+	lock_drop(&attachments->lock);
+	return is_end;
+}
+
+static void forget_attached(CUcontext context)
+{
+	lock_take(&attachments->lock);
+	unsigned i = find_attached(context);
+	if (i < MAX_ATTACHED)
+		attachments->table[i].count = 0;
+	lock_drop(&attachments->lock);
+}
+
 static CUresult context_gone(CUcontext context, CUresult res)
 {
 	if (res == CUDA_SUCCESS) {
+		forget_attached(context);
 		ledger_drop_context(context);
 		governor_lose_context(context);
 	}
@@ -28,6 +101,25 @@ CUresult CUDAAPI hook_cuCtxDestroy(CUcontext context)
 {
 	governor_settle_context(context);
 	return context_gone(context, driver.cuCtxDestroy(context));
+}
+
+CUresult CUDAAPI hook_cuCtxAttach(CUcontext *ret_context, unsigned int flags)
+{
+	CUresult res = driver.cuCtxAttach(ret_context, flags);
+
+	if (res == CUDA_SUCCESS)
+		count_attach(*ret_context);
+	return res;
+}
+
+/* The last detach destroys the context. */
+CUresult CUDAAPI hook_cuCtxDetach(CUcontext context)
+{
+	governor_settle_context(context);
+	CUresult res = driver.cuCtxDetach(context);
+	if (res == CUDA_SUCCESS && count_detach(context))
+		return context_gone(context, res);
+	return res;
 }
 
 static bool primary_is_active(CUdevice device)

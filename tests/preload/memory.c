@@ -211,6 +211,33 @@ static void contexts(void)
 	wait_for_test("at_end");
 }
 
+/* Detaching ends a context once nothing else is attached to it. */
+static void detach(void)
+{
+	CUcontext attached;
+
+	open_context();
+	must(cu.cuCtxAttach(&attached, 0), "cuCtxAttach");
+	must(cu.cuCtxAttach(&attached, 0), "cuCtxAttach");
+	must_be(attached == context, "attached to the current context");
+	say("filled %d", (int)alloc(quota));
+	for (int i = 0; i < 3; i++) {
+		must(cu.cuCtxDetach(context), "cuCtxDetach");
+		say("after_detach %llu", (unsigned long long)used_bytes(0));
+	}
+
+	/* What destroys at once forgets who was attached, should the handle be used again. */
+	open_context();
+	must(cu.cuCtxAttach(&attached, 0), "cuCtxAttach");
+	must(cu.cuCtxDestroy_v2(context), "cuCtxDestroy");
+	for (int i = 0; i < 100; i++) {
+		open_context();
+		say("filled %d", (int)alloc(quota));
+		must(cu.cuCtxDetach(context), "cuCtxDetach");
+	}
+	wait_for_test("at_end");
+}
+
 /* What must be refused, and leave its output alone. */
 static void try_over(const char *key, size_t bytes)
 {
@@ -287,6 +314,8 @@ int main(int argc, char *argv[])
 		at_random(argument(argc, argv, 3, 100000));
 	else if (strcmp(what, "contexts") == 0)
 		contexts();
+	else if (strcmp(what, "detach") == 0)
+		detach();
 	else if (strcmp(what, "boundary") == 0)
 		boundary();
 	else if (strcmp(what, "refused_free") == 0)

@@ -86,6 +86,15 @@ class Memory(harness.Case):
         self.assertEqual(talk.seen["after_last_release"], ["0"])
         self.assertEqual(talk.seen["after_reset"], ["0"])
 
+    def test_last_detach_gives_the_bytes_of_the_context_back(self):
+        quota = 32 * MIB
+        with self.machine() as machine, Talk(machine, "detach", quota) as talk:
+            self.assertEqual(int(talk.until("at_end")), 0)
+            self.assertEqual(talk.device()["used"], 0)
+            self.assertEqual(talk.device()["peak"], quota)
+        self.assertEqual(talk.seen["after_detach"], [str(quota), str(quota), "0"])
+        self.assertEqual(talk.seen["filled"], ["0"] * 101)
+
     def test_quota_is_exact_to_the_byte(self):
         quota = 10 * MIB
         with self.machine() as machine, Talk(machine, "boundary", quota) as talk:
