@@ -2,6 +2,7 @@
  * Copyright the cuslice authors
  */
 #include "entry/entry.h"
+#include "base/cancel.h"
 #include "base/log.h"
 #include "driver/real_dl.h"
 #include "governor/governor.h"
@@ -159,6 +160,8 @@ static void route_row(unsigned i)
 	__atomic_store_n(&entry_slots[i], target, __ATOMIC_RELEASE);
 }
 
+/* Asks nothing of the loader: others wait for the end of this, and one of them may hold the
+ * loader's lock, in a constructor that uses CUDA. */
 static void start(const struct elf_image *libcuda)
 {
 	extern char **environ;
@@ -168,17 +171,16 @@ static void start(const struct elf_image *libcuda)
 	if (!ledger_init() || !governor_init() || !slice_init() || !hooks_init())
 		config_add_problem(&config, "no memory to keep limits in");
 	driver_fill(libcuda);
-	pin((void *)driver.cuInit);
 	features = wanted_features();
 	atomic_store_explicit(&is_configured, true, memory_order_release);
 	for (unsigned i = 0; i < HOOK_COUNT; i++)
 		route_row(i);
 }
 
-/* Makes the start once. False to the thread that is inside it already (a foreign interposer of
- * dlopen may come back to us) and in a process whose parent forked inside it: those go without.
- * No lock: a forked child would wait for a thread that it does not have. */
-static bool start_once(const struct elf_image *libcuda)
+/* Claims the start, makes it once. False to the thread that is inside it already (a foreign
+ * interposer of dlopen may come back to us) and in a process whose parent forked inside it: those
+ * go without. No lock: a forked child would wait for a thread that it does not have. */
+static bool claim_and_start(const struct elf_image *libcuda)
 {
 	uint64_t me = (uint64_t)getpid() << 32 | (uint32_t)syscall(SYS_gettid);
 	uint64_t seen = 0;
@@ -197,7 +199,19 @@ static bool start_once(const struct elf_image *libcuda)
 	}
 	start(libcuda);
 	atomic_store_explicit(&start_state, STARTED, memory_order_release);
+	/* The caller is in a call or lookup of this driver, so it is still there. */
+	pin((void *)driver.cuInit);
 	return true;
+}
+
+static bool start_once(const struct elf_image *libcuda)
+{
+	/* A thread cancelled at open() would leave the start claimed for ever. */
+	int cancel_state = cancel_hold();
+	bool is_started = claim_and_start(libcuda);
+
+	cancel_restore(cancel_state);
+	return is_started;
 }
 
 static bool find_image_of(void *address, struct elf_image *ret_image)

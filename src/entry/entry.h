@@ -2,9 +2,10 @@
  * Copyright the cuslice authors
  *
  * How programs come to our hooks. Three ways in, one start:
- *   linked          the exported symbol jumps through entry_slots[]; a slot first leads to the
- * start dlsym, dlvsym   the real one answers first, then entry_route() looks at the address it gave
- *   cuGetProcAddress  the same, from its hook (hooks/hooks_lookup.c)
+ * - linked: the exported symbol jumps through entry_slots[]; a slot first leads to the start.
+ * - dlsym, dlvsym: the real one answers first, then entry_route() looks at the address it gave.
+ * - cuGetProcAddress: the same, from its hook (hooks/hooks_lookup.c).
+ *
  * The start (once, at the first of these that concerns a libcuda) reads the settings, fills the
  * driver table and decides which rows are routed. It calls nothing in the driver but
  * cuGetProcAddress, makes no thread and opens no file but those of the settings; a process that
