@@ -15,7 +15,8 @@
 /* Fills ret_index[0 .. count-1] with the NVML index of each CUDA device, by UUID. Where NVML is
  * not to be had and CUDA_VISIBLE_DEVICES is unset, by PCI address, which is NVML's order.
  * Returns NULL, or a reason (static text) and leaves ret_index unspecified.
- * Threads: any; opens and closes libnvidia-ml.so.1, so it costs milliseconds.
+ * Threads: any, and several at a time; holding no lock, for it asks the loader for
+ * libnvidia-ml.so.1, which stays loaded. Costs milliseconds.
  */
 const char *device_order_read(unsigned count, unsigned ret_index[]) MUST_CHECK;
 

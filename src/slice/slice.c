@@ -2,6 +2,7 @@
  * Copyright the cuslice authors
  */
 #include "slice/slice.h"
+#include "base/cancel.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/wipe.h"
@@ -102,6 +103,8 @@ static const char *identify_devices(unsigned count, struct config_device identit
 {
 	unsigned smi_index[CONFIG_MAX_DEVICES];
 
+	if (count > CONFIG_MAX_DEVICES)
+		return "there are more devices than can be limited (64)";
 	for (unsigned i = 0; i < count; i++)
 		identities[i] = (struct config_device){.number = -1};
 	if (config_names_devices_by_number(entry_config())) {
@@ -120,15 +123,8 @@ static const char *identify_devices(unsigned count, struct config_device identit
 	return NULL;
 }
 
-static const char *apply_to_devices(unsigned count)
+static const char *apply_to_devices(unsigned count, const struct config_device identities[])
 {
-	struct config_device identities[CONFIG_MAX_DEVICES];
-
-	if (count > CONFIG_MAX_DEVICES)
-		return "there are more devices than can be limited (64)";
-	const char *reason = identify_devices(count, identities);
-	if (reason != NULL)
-		return reason;
 	for (unsigned i = 0; i < count; i++) {
 		if (!apply_to_device(i, &identities[i]))
 			return "a device does not tell its memory and its number of SMs";
@@ -136,15 +132,12 @@ static const char *apply_to_devices(unsigned count)
 	return NULL;
 }
 
-static enum state resolve(void)
+/* `reason` is why the devices could not be identified, or NULL. */
+static enum state apply(unsigned count, const struct config_device identities[], const char *reason)
 {
-	int count = 0;
-
-	/* Before the driver's cuInit there is nothing to resolve yet. */
-	if (driver.cuDeviceGetCount(&count) != CUDA_SUCCESS || count < 0)
-		return UNRESOLVED;
-	device_count = (unsigned)count;
-	const char *reason = apply_to_devices(device_count);
+	device_count = count;
+	if (reason == NULL)
+		reason = apply_to_devices(count, identities);
 	if (reason == NULL)
 		return RESOLVED;
 	bool is_fatal = entry_config()->on_error == CONFIG_REFUSE;
@@ -153,18 +146,37 @@ static enum state resolve(void)
 	return is_fatal ? REFUSED : FAILED;
 }
 
+/* The devices are identified before the lock is taken. That may ask the loader, and a thread that
+ * has the loader's lock may wait for ours, in a constructor that uses CUDA. Of several threads
+ * that come here at a time each identifies them, and one applies. */
+static void resolve(void)
+{
+	struct config_device identities[CONFIG_MAX_DEVICES];
+	int count = 0;
+
+	/* Before the driver's cuInit there is nothing to resolve yet. */
+	if (driver.cuDeviceGetCount(&count) != CUDA_SUCCESS || count < 0)
+		return;
+	const char *reason = identify_devices((unsigned)count, identities);
+	lock_take(resolve_lock);
+	if (atomic_load_explicit(&state, memory_order_relaxed) == UNRESOLVED)
+		atomic_store_explicit(
+			&state, apply((unsigned)count, identities, reason), memory_order_release);
+	lock_drop(resolve_lock);
+}
+
 bool slice_resolve(void)
 {
-	/* acquire: pairs with the release below, so that device_count is seen */
+	/* acquire: pairs with the release in resolve(), so that device_count is seen */
 	enum state now = atomic_load_explicit(&state, memory_order_acquire);
 
 	if (likely(now != UNRESOLVED))
 		return now != REFUSED;
-	lock_take(resolve_lock);
-	if (atomic_load_explicit(&state, memory_order_relaxed) == UNRESOLVED)
-		atomic_store_explicit(&state, resolve(), memory_order_release);
-	lock_drop(resolve_lock);
-	return atomic_load_explicit(&state, memory_order_relaxed) != REFUSED;
+	/* A thread that is cancelled at read() must not leave the lock taken. */
+	int cancel_state = cancel_hold();
+	resolve();
+	cancel_restore(cancel_state);
+	return atomic_load_explicit(&state, memory_order_acquire) != REFUSED;
 }
 
 bool slice_exists(CUdevice device)
