@@ -15,6 +15,7 @@ static uintptr_t absolute(uintptr_t base, uintptr_t value)
 bool elf_image_from_dynamic(uintptr_t base, const ElfW(Dyn) * dynamic, struct elf_image *ret_image)
 {
 	struct elf_image image = {.base = base};
+	const ElfW(Dyn) *soname = NULL;
 
 	for (; dynamic->d_tag != DT_NULL; dynamic++) {
 		uintptr_t at = absolute(base, dynamic->d_un.d_ptr);
@@ -26,10 +27,14 @@ bool elf_image_from_dynamic(uintptr_t base, const ElfW(Dyn) * dynamic, struct el
 			image.gnu_hash = (const uint32_t *)at;
 		else if (dynamic->d_tag == DT_HASH)
 			image.sysv_hash = (const uint32_t *)at;
+		else if (dynamic->d_tag == DT_SONAME)
+			soname = dynamic;
 	}
 	if (image.symbols == NULL || image.strings == NULL ||
 		(image.gnu_hash == NULL && image.sysv_hash == NULL))
 		return false;
+	if (soname != NULL)
+		image.soname = image.strings + soname->d_un.d_val;
 	*ret_image = image;
 	return true;
 }

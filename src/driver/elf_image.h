@@ -19,6 +19,7 @@ struct elf_image {
 	uintptr_t base;
 	const ElfW(Sym) * symbols;
 	const char *strings;
+	const char *soname;       /* NULL where it has none */
 	const uint32_t *gnu_hash; /* one of the two is set */
 	const uint32_t *sysv_hash;
 };
