@@ -19,51 +19,57 @@ extern struct r_debug _r_debug __attribute__((weak));
 
 /* A search through the loaded objects, in load order. */
 struct search {
-	const char *name; /* a symbol; NULL looks for libcuda itself */
-	bool is_behind_us;
+	const char *name;
+	uintptr_t last; /* the base of the object at which to end; 0 is none */
+	bool is_on;     /* false while in front of the objects that are asked */
 	void *found;
 	struct elf_image image;
 };
 
-static void *find_in_list(const char *name)
+static void *find_in_list(const char *name, bool is_on)
 {
-	struct link_map *object = _r_debug.r_map;
 	struct elf_image image;
 	void *found = NULL;
 
-	while (object != NULL && object->l_addr != (uintptr_t)__ehdr_start)
-		object = object->l_next;
-	if (object == NULL)
-		return NULL;
-	for (object = object->l_next; object != NULL && found == NULL; object = object->l_next) {
-		if (elf_image_from_dynamic(object->l_addr, object->l_ld, &image))
+	for (struct link_map *object = _r_debug.r_map; object != NULL && found == NULL;
+		object = object->l_next) {
+		if (object->l_addr == (uintptr_t)__ehdr_start)
+			is_on = true;
+		else if (is_on && elf_image_from_dynamic(object->l_addr, object->l_ld, &image))
 			found = elf_image_find(&image, name);
 	}
 	return found;
 }
 
-static int find_behind_us(struct dl_phdr_info *info, size_t size, void *data)
+static int find_definition(struct dl_phdr_info *info, size_t size, void *data)
 {
 	struct search *search = data;
 
 	(void)size;
-	if (!search->is_behind_us) {
-		search->is_behind_us = info->dlpi_addr == (uintptr_t)__ehdr_start;
-		return 0;
-	}
-	if (elf_image_from_phdr(info, &search->image))
+	if (info->dlpi_addr == (uintptr_t)__ehdr_start)
+		search->is_on = true;
+	else if (search->is_on && elf_image_from_phdr(info, &search->image))
 		search->found = elf_image_find(&search->image, search->name);
-	return search->found != NULL;
+	return search->found != NULL || (search->last != 0 && info->dlpi_addr == search->last);
 }
 
-static void *next_definition(const char *name)
+/* Of libc's own; `is_on` asks the objects in front of us too. */
+static void *find_libc_function(const char *name, bool is_on)
 {
-	struct search search = {.name = name};
+	struct search search = {.name = name, .is_on = is_on};
 
 	if (&_r_debug != NULL && _r_debug.r_map != NULL)
-		return find_in_list(name);
-	dl_iterate_phdr(find_behind_us, &search);
+		return find_in_list(name, is_on);
+	dl_iterate_phdr(find_definition, &search);
 	return search.found;
+}
+
+/* Where we were opened by dlopen(), libc is not behind us but at the head of the list. */
+static void *libc_function(const char *name)
+{
+	void *found = find_libc_function(name, false);
+
+	return found != NULL ? found : find_libc_function(name, true);
 }
 
 static void *no_dlsym(void *handle, const char *name)
@@ -83,8 +89,8 @@ static void *no_dlvsym(void *handle, const char *name, const char *version)
 
 void real_dl_resolve(void)
 {
-	void *found_dlsym = next_definition("dlsym");
-	void *found_dlvsym = next_definition("dlvsym");
+	void *found_dlsym = libc_function("dlsym");
+	void *found_dlvsym = libc_function("dlvsym");
 
 	__atomic_store_n((void **)&real_dlsym, found_dlsym != NULL ? found_dlsym : (void *)no_dlsym,
 		__ATOMIC_RELAXED);
@@ -96,16 +102,28 @@ int real_dladdr(const void *address, Dl_info *ret_info)
 {
 	int (*function)(const void *, Dl_info *);
 
-	*(void **)&function = next_definition("dladdr");
+	*(void **)&function = libc_function("dladdr");
 	return function != NULL ? function(address, ret_info) : 0;
+}
+
+static void forget_dlerror(void)
+{
+	char *(*function)(void);
+
+	*(void **)&function = libc_function("dlerror");
+	if (function != NULL)
+		(void)function();
 }
 
 void *real_dlopen(const char *path, int flags)
 {
 	void *(*function)(const char *, int);
 
-	*(void **)&function = next_definition("dlopen");
-	return function != NULL ? function(path, flags) : NULL;
+	*(void **)&function = libc_function("dlopen");
+	void *handle = function != NULL ? function(path, flags) : NULL;
+	if (handle == NULL)
+		forget_dlerror();
+	return handle;
 }
 
 bool real_dl_is_ours(const void *address)
@@ -113,7 +131,35 @@ bool real_dl_is_ours(const void *address)
 	return (const char *)address >= __ehdr_start && (const char *)address < _end;
 }
 
-bool real_dl_names_libcuda(const char *path)
+static int find_version_before_us(struct dl_phdr_info *info, size_t size, void *data)
+{
+	struct search *search = data;
+
+	(void)size;
+	if (info->dlpi_addr == (uintptr_t)__ehdr_start)
+		return 1;
+	if (elf_image_from_phdr(info, &search->image))
+		search->found = elf_image_find(&search->image, "cuslice_version");
+	return search->found != NULL;
+}
+
+bool real_dl_is_second(void)
+{
+	struct search search = {0};
+
+	dl_iterate_phdr(find_version_before_us, &search);
+	return search.found != NULL;
+}
+
+void *real_dl_next_definition(const char *name, const struct elf_image *last)
+{
+	struct search search = {.name = name, .last = last != NULL ? last->base : 0};
+
+	dl_iterate_phdr(find_definition, &search);
+	return search.found;
+}
+
+static bool names_libcuda(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	const char *name = slash != NULL ? slash + 1 : path;
@@ -121,19 +167,25 @@ bool real_dl_names_libcuda(const char *path)
 	return strncmp(name, "libcuda.so", 10) == 0 && (name[10] == '\0' || name[10] == '.');
 }
 
+static bool is_libcuda(const char *path, const struct elf_image *image)
+{
+	return ((path != NULL && names_libcuda(path)) ||
+		       (image->soname != NULL && names_libcuda(image->soname))) &&
+	       elf_image_find(image, "cuInit") != NULL;
+}
+
 static int find_libcuda(struct dl_phdr_info *info, size_t size, void *data)
 {
 	struct search *search = data;
 
 	(void)size;
-	if (info->dlpi_name == NULL || !real_dl_names_libcuda(info->dlpi_name) ||
-		!elf_image_from_phdr(info, &search->image))
-		return 0;
-	search->found = elf_image_find(&search->image, "cuInit");
+	if (elf_image_from_phdr(info, &search->image) &&
+		is_libcuda(info->dlpi_name, &search->image))
+		search->found = (void *)search->image.base;
 	return search->found != NULL;
 }
 
-bool real_dl_find_libcuda(struct elf_image *ret_image)
+static bool find_first_libcuda(struct elf_image *ret_image)
 {
 	struct search search = {0};
 
@@ -141,4 +193,31 @@ bool real_dl_find_libcuda(struct elf_image *ret_image)
 		return false;
 	*ret_image = search.image;
 	return true;
+}
+
+bool real_dl_find_libcuda_of(const void *address, struct elf_image *ret_image)
+{
+	Dl_info info;
+
+	return real_dladdr(address, &info) != 0 && elf_image_from_base(info.dli_fbase, ret_image) &&
+	       is_libcuda(info.dli_fname, ret_image);
+}
+
+bool real_dl_find_bound_libcuda(struct elf_image *ret_image)
+{
+	void *bound = real_dlsym(RTLD_NEXT, "cuInit");
+
+	if (bound == NULL) {
+		forget_dlerror();
+		return false;
+	}
+	if (real_dl_find_libcuda_of(bound, ret_image))
+		return true;
+	/* An interposer behind us has it; the libcuda that it hands on to is the first. */
+	return find_first_libcuda(ret_image);
+}
+
+bool real_dl_find_libcuda(struct elf_image *ret_image)
+{
+	return real_dl_find_bound_libcuda(ret_image) || find_first_libcuda(ret_image);
 }

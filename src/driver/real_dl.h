@@ -3,6 +3,9 @@
  *
  * libc's own dlsym and its kin, found without asking dlsym: the first object behind us in load
  * order that defines the name. Another interposer that was loaded behind us thus keeps its turn.
+ * And what else is loaded: which libcuda, and who besides us stands in front of it.
+ *
+ * Whatever says `loader` may wait for the loader's lock, which a thread may hold that waits for us.
  */
 #ifndef CUSLICE_DRIVER_REAL_DL_H
 #define CUSLICE_DRIVER_REAL_DL_H
@@ -21,17 +24,31 @@ extern void *(*real_dlvsym)(
  * Threads: any. */
 void real_dl_resolve(void);
 
-/* As dladdr and dlopen; 0 and NULL where the process has no such function. Threads: any. */
+/* As dladdr and dlopen; 0 and NULL where the process has no such function. A failure of dlopen
+ * leaves no text for the program's dlerror(). Threads: any; loader. */
 int real_dladdr(const void *address, Dl_info *ret_info);
 void *real_dlopen(const char *path, int flags);
 
 /* True where `address` lies in our own library. */
 bool real_dl_is_ours(const void *address);
 
-/* The libcuda that is loaded in our namespace, by whatever path. False where there is none. */
+/* True where another copy of this library was loaded before us. */
+bool real_dl_is_second(void);
+
+/* What a linked call of `name` would come to without us: the first definition behind us in load
+ * order, not beyond the object `last` unless that is NULL. NULL where there is none. */
+void *real_dl_next_definition(const char *name, const struct elf_image *last);
+
+/* A libcuda is known by its file's name or by its SONAME; false where there is none. Threads: any;
+ * loader. */
+
+/* The one that the program was started with, to which linked calls are bound. */
+bool real_dl_find_bound_libcuda(struct elf_image *ret_image) MUST_CHECK;
+
+/* That one, else the first that is loaded in our namespace. */
 bool real_dl_find_libcuda(struct elf_image *ret_image) MUST_CHECK;
 
-/* True where a file of this path is a libcuda, by its name. */
-bool real_dl_names_libcuda(const char *path);
+/* The one in which `address` lies. */
+bool real_dl_find_libcuda_of(const void *address, struct elf_image *ret_image) MUST_CHECK;
 
 #endif

@@ -144,7 +144,32 @@ static unsigned wanted_features(void)
 	return wanted;
 }
 
-static void route_row(unsigned i)
+/* What the start goes by. Found before it is claimed: the loader may make us wait for a thread that
+ * waits for the start. */
+struct surroundings {
+	struct elf_image libcuda;
+	void *next[HOOK_COUNT]; /* where a linked call goes without us; NULL is to the driver */
+	bool is_second;
+};
+
+/* `asked` is the libcuda that was looked up or found first. Where linked calls are bound to another
+ * that one is used, and `asked` passes through: both answers are as without us. */
+static void look_around(const struct elf_image *asked, struct surroundings *ret_around)
+{
+	bool is_bound = real_dl_find_bound_libcuda(&ret_around->libcuda);
+
+	if (!is_bound)
+		ret_around->libcuda = *asked;
+	/* Up to a bound libcuda all objects are the program's own, in whose order calls are bound.
+	 * Before another there may be some that are nobody's but their opener's. */
+	for (unsigned i = 0; i < HOOK_COUNT; i++)
+		ret_around->next[i] = is_bound ? real_dl_next_definition(
+							 hook_rows[i].symbol, &ret_around->libcuda)
+					       : NULL;
+	ret_around->is_second = real_dl_is_second();
+}
+
+static void route_row(unsigned i, void *next)
 {
 	void *function = driver_function((enum hook_index)i);
 	bool is_routed = (hook_rows[i].features & features) != 0;
@@ -153,8 +178,10 @@ static void route_row(unsigned i)
 		index_add(function, hook_rows[i].hook);
 		index_proc_address(&hook_rows[i]);
 	}
+	void *target = is_routed && function != NULL ? hook_rows[i].hook : next;
+	if (target == NULL)
+		target = function;
 	/* Absent functions keep the slot of the table, which answers NOT_SUPPORTED. */
-	void *target = is_routed && function != NULL ? hook_rows[i].hook : function;
 	if (target == NULL)
 		target = driver_absent();
 	__atomic_store_n(&entry_slots[i], target, __ATOMIC_RELEASE);
@@ -162,25 +189,30 @@ static void route_row(unsigned i)
 
 /* Asks nothing of the loader: others wait for the end of this, and one of them may hold the
  * loader's lock, in a constructor that uses CUDA. */
-static void start(const struct elf_image *libcuda)
+static void start(const struct surroundings *around)
 {
 	extern char **environ;
 
 	config_read(environ, &config);
 	log_set_level(config.log);
+	if (around->is_second) {
+		log_at(LOG_DEBUG, "entry",
+			"another copy of cuslice was loaded first; this one is off");
+		config.is_disabled = true;
+	}
 	if (!ledger_init() || !governor_init() || !slice_init() || !hooks_init())
 		config_add_problem(&config, "no memory to keep limits in");
-	driver_fill(libcuda);
+	driver_fill(&around->libcuda);
 	features = wanted_features();
 	atomic_store_explicit(&is_configured, true, memory_order_release);
 	for (unsigned i = 0; i < HOOK_COUNT; i++)
-		route_row(i);
+		route_row(i, around->next[i]);
 }
 
 /* Claims the start, makes it once. False to the thread that is inside it already (a foreign
  * interposer of dlopen may come back to us) and in a process whose parent forked inside it: those
  * go without. No lock: a forked child would wait for a thread that it does not have. */
-static bool claim_and_start(const struct elf_image *libcuda)
+static bool claim_and_start(const struct surroundings *around)
 {
 	uint64_t me = (uint64_t)getpid() << 32 | (uint32_t)syscall(SYS_gettid);
 	uint64_t seen = 0;
@@ -197,31 +229,24 @@ static bool claim_and_start(const struct elf_image *libcuda)
 		}
 		/* else: left by the parent of this fork; the next round takes it over */
 	}
-	start(libcuda);
+	start(around);
 	atomic_store_explicit(&start_state, STARTED, memory_order_release);
 	/* The caller is in a call or lookup of this driver, so it is still there. */
 	pin((void *)driver.cuInit);
 	return true;
 }
 
-static bool start_once(const struct elf_image *libcuda)
+static bool start_once(const struct elf_image *asked)
 {
+	struct surroundings around;
+
+	look_around(asked, &around);
 	/* A thread cancelled at open() would leave the start claimed for ever. */
 	int cancel_state = cancel_hold();
-	bool is_started = claim_and_start(libcuda);
+	bool is_started = claim_and_start(&around);
 
 	cancel_restore(cancel_state);
 	return is_started;
-}
-
-static bool find_image_of(void *address, struct elf_image *ret_image)
-{
-	Dl_info info;
-
-	return real_dladdr(address, &info) != 0 && info.dli_fname != NULL &&
-	       real_dl_names_libcuda(info.dli_fname) &&
-	       elf_image_from_base(info.dli_fbase, ret_image) &&
-	       elf_image_find(ret_image, "cuInit") != NULL;
 }
 
 void *entry_route(void *address)
@@ -230,7 +255,8 @@ void *entry_route(void *address)
 
 	if (address == NULL)
 		return NULL;
-	if (!entry_is_started() && (!find_image_of(address, &libcuda) || !start_once(&libcuda)))
+	if (!entry_is_started() &&
+		(!real_dl_find_libcuda_of(address, &libcuda) || !start_once(&libcuda)))
 		return address;
 	return index_find(address);
 }
@@ -245,8 +271,10 @@ void *entry_start_linked(unsigned row)
 	struct elf_image libcuda;
 
 	/* A weak caller in a process without a driver: the next call asks anew. */
-	if (!entry_is_started() && !real_dl_find_libcuda(&libcuda))
-		return (void *)no_device;
+	if (!entry_is_started() && !real_dl_find_libcuda(&libcuda)) {
+		void *next = real_dl_next_definition(hook_rows[row].symbol, NULL);
+		return next != NULL ? next : (void *)no_device;
+	}
 	if (!entry_is_started() && !start_once(&libcuda))
 		return elf_image_find(&libcuda, hook_rows[row].symbol);
 	return __atomic_load_n(&entry_slots[row], __ATOMIC_ACQUIRE);
