@@ -11,17 +11,18 @@ import time
 import unittest
 
 import harness
-from harness import LIBRARY, NO_DEVICE, SANITIZER, client, fields
+from harness import CLIENTS, LIBRARY, NO_DEVICE, SANITIZER, client, fields
 
 LIMITS = {"CUSLICE_MEMORY": "1GiB", "CUSLICE_COMPUTE": "25%", "CUSLICE_LOG": "debug"}
+NOT_FOUND = 500  # what the interposer says where nobody is behind it
 BAD = {"CUSLICE_MEMORY": "4 GG", "CUSLICE_NONSENSE": "1"}
 
 
-def run(*command, is_preloaded, **more):
+def run(*command, is_preloaded, others=(), **more):
     """On a machine without simgpu."""
     environment = harness.base_environment() | more
     environment.pop("LD_LIBRARY_PATH", None)
-    libraries = harness.preload(LIBRARY) if is_preloaded else SANITIZER
+    libraries = harness.preload(LIBRARY, *others) if is_preloaded else SANITIZER
     if libraries:
         environment["LD_PRELOAD"] = libraries
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False,
@@ -48,6 +49,12 @@ class WithoutDriver(harness.Case):
             done = run(client("absent"), "call", is_preloaded=True, **limits)
             seen = fields(self.finished(done))
             self.assertEqual((seen["init"], seen["alloc"]), (str(NO_DEVICE), f"{NO_DEVICE} 42"))
+
+    def test_weak_caller_gets_to_whoever_else_defines_the_function(self):
+        done = run(client("absent"), "call", is_preloaded=True,
+                   others=(CLIENTS / "libclient_interposer_alloc_O2.so",))
+        seen = fields(self.finished(done))
+        self.assertEqual((seen["init"], seen["alloc"]), (str(NO_DEVICE), f"{NOT_FOUND} 42"))
 
 
 @unittest.skipIf(SANITIZER, "a sanitizer has files of its own, and other programs none of it")
