@@ -8,6 +8,7 @@
 #include "driver/driver.h"
 #include "governor/governor.h"
 #include "hooks/hooks.h"
+#include "hooks/pending_frees.h"
 #include "ledger/ledger.h"
 
 #define MAX_ATTACHED 64
@@ -27,7 +28,7 @@ static struct attachments {
 bool hooks_init(void)
 {
 	attachments = wipe_alloc(sizeof(*attachments));
-	return attachments != NULL;
+	return attachments != NULL && pending_frees_init();
 }
 
 /* Its entry, or for one without the first unused; MAX_ATTACHED where there is none. */
@@ -80,26 +81,40 @@ static void forget_attached(CUcontext context)
 	lock_drop(&attachments->lock);
 }
 
-static CUresult context_gone(CUcontext context, CUresult res)
+/* What ran in the context is billed first: after the call its events may not be touched. */
+static void before_end(CUcontext context)
 {
-	if (res == CUDA_SUCCESS) {
-		forget_attached(context);
-		ledger_drop_context(context);
-		governor_lose_context(context);
-	}
+	governor_settle_context(context);
+	pending_frees_hold_context(context);
+}
+
+/* It did not end after all. */
+static CUresult context_lives(CUcontext context, CUresult res)
+{
+	pending_frees_resume_context(context);
 	return res;
 }
 
-/* What ran in the context is billed first: after the call its events may not be touched. */
+static CUresult context_gone(CUcontext context, CUresult res)
+{
+	if (res != CUDA_SUCCESS)
+		return context_lives(context, res);
+	forget_attached(context);
+	pending_frees_drop_context(context);
+	ledger_drop_context(context);
+	governor_lose_context(context);
+	return res;
+}
+
 CUresult CUDAAPI hook_cuCtxDestroy_v2(CUcontext context)
 {
-	governor_settle_context(context);
+	before_end(context);
 	return context_gone(context, driver.cuCtxDestroy_v2(context));
 }
 
 CUresult CUDAAPI hook_cuCtxDestroy(CUcontext context)
 {
-	governor_settle_context(context);
+	before_end(context);
 	return context_gone(context, driver.cuCtxDestroy(context));
 }
 
@@ -115,11 +130,11 @@ CUresult CUDAAPI hook_cuCtxAttach(CUcontext *ret_context, unsigned int flags)
 /* The last detach destroys the context. */
 CUresult CUDAAPI hook_cuCtxDetach(CUcontext context)
 {
-	governor_settle_context(context);
+	before_end(context);
 	CUresult res = driver.cuCtxDetach(context);
 	if (res == CUDA_SUCCESS && count_detach(context))
 		return context_gone(context, res);
-	return res;
+	return context_lives(context, res);
 }
 
 static bool primary_is_active(CUdevice device)
@@ -150,10 +165,12 @@ static CUresult release_primary(CUdevice device, CUresult(CUDAAPI *release)(CUde
 	CUcontext context = primary_of(device, release);
 
 	if (context != NULL)
-		governor_settle_context(context);
+		before_end(context);
 	CUresult res = release(device);
-	bool is_gone = context != NULL && res == CUDA_SUCCESS && !primary_is_active(device);
-	return is_gone ? context_gone(context, res) : res;
+	bool is_gone = res == CUDA_SUCCESS && !primary_is_active(device);
+	if (context == NULL)
+		return res;
+	return is_gone ? context_gone(context, res) : context_lives(context, res);
 }
 
 CUresult CUDAAPI hook_cuDevicePrimaryCtxRelease(CUdevice device)
@@ -172,7 +189,7 @@ static CUresult reset_primary(
 	CUcontext context = primary_of(device, release);
 
 	if (context != NULL)
-		governor_settle_context(context);
+		before_end(context);
 	CUresult res = reset(device);
 	return context != NULL ? context_gone(context, res) : res;
 }

@@ -3,9 +3,11 @@
  *
  * Linear device memory: reserve, ask the driver, commit or cancel.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "hooks/hooks.h"
+#include "hooks/pending_frees.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 
@@ -20,6 +22,12 @@ struct charge {
  * guess: the true pitch is charged. */
 #define PITCH_GUESS 512ull
 
+/* How long an allocation waits at most for memory that is being freed in stream order, and how
+ * often it looks. Enough for a stream that is about to get there; a program that asks for more than
+ * there will be soon hears it soon. */
+#define PENDING_WAIT_NS (10 * NS_PER_MS)
+#define LOOK_AGAIN_NS   (100 * NS_PER_US)
+
 static COLD bool refuse(unsigned device, uint64_t bytes)
 {
 	log_at(LOG_INFO, "ledger", "refused %s on GPU %u: %s of %s used",
@@ -27,6 +35,31 @@ static COLD bool refuse(unsigned device, uint64_t bytes)
 		units_format_bytes(ledger_used(device)).text,
 		units_format_bytes(ledger_quota(device)).text);
 	return false;
+}
+
+static bool is_enough_with(uint64_t pending_bytes, unsigned device, uint64_t bytes)
+{
+	uint64_t quota = ledger_quota(device);
+
+	return pending_bytes > 0 && bytes <= quota &&
+	       ledger_used(device) <= quota - bytes + pending_bytes;
+}
+
+/* The quota has no room: it may have some once streams get to what was freed on them. */
+static COLD bool reserve_when_freed(
+	unsigned device, uint64_t bytes, struct reservation *ret_reservation)
+{
+	uint64_t until_ns = clock_now_ns() + PENDING_WAIT_NS;
+
+	for (;;) {
+		uint64_t now_ns = clock_now_ns();
+		uint64_t pending_bytes = pending_frees_collect(device);
+		if (ledger_reserve(device, bytes, ret_reservation))
+			return true;
+		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, bytes))
+			return refuse(device, bytes);
+		clock_sleep_ns(LOOK_AGAIN_NS);
+	}
 }
 
 /* False where the quota has no room for `bytes`. */
@@ -40,7 +73,10 @@ static bool charge_begin(uint64_t bytes, struct charge *ret_charge)
 		return true;
 	bytes = ledger_round(bytes);
 	ret_charge->is_counted = ledger_reserve((unsigned)device, bytes, &ret_charge->reservation);
-	return ret_charge->is_counted || refuse((unsigned)device, bytes);
+	if (!ret_charge->is_counted)
+		ret_charge->is_counted =
+			reserve_when_freed((unsigned)device, bytes, &ret_charge->reservation);
+	return ret_charge->is_counted;
 }
 
 /* The driver has answered with `res`. Books what it gave; where it gave more than was reserved and
@@ -185,13 +221,23 @@ CUresult CUDAAPI hook_cuMemFree(CUdeviceptr_v1 dptr)
 	return end_free(is_ours, &holding, driver.cuMemFree(dptr));
 }
 
-/* Linear memory may be freed in stream order too. */
+/* Linear memory may be freed in stream order too, and is the program's until the stream is there.
+ */
+static CUresult end_free_async(
+	bool is_ours, const struct holding *holding, CUstream stream, CUresult res)
+{
+	if (!is_ours || res != CUDA_SUCCESS)
+		return end_free(is_ours, holding, res);
+	pending_frees_add(holding, stream);
+	return res;
+}
+
 CUresult CUDAAPI hook_cuMemFreeAsync(CUdeviceptr dptr, CUstream stream)
 {
 	struct holding holding;
 	bool is_ours = ledger_take_out(dptr, &holding);
 
-	return end_free(is_ours, &holding, driver.cuMemFreeAsync(dptr, stream));
+	return end_free_async(is_ours, &holding, stream, driver.cuMemFreeAsync(dptr, stream));
 }
 
 CUresult CUDAAPI hook_cuMemFreeAsync_ptsz(CUdeviceptr dptr, CUstream stream)
@@ -199,5 +245,7 @@ CUresult CUDAAPI hook_cuMemFreeAsync_ptsz(CUdeviceptr dptr, CUstream stream)
 	struct holding holding;
 	bool is_ours = ledger_take_out(dptr, &holding);
 
-	return end_free(is_ours, &holding, driver.cuMemFreeAsync_ptsz(dptr, stream));
+	CUresult res = driver.cuMemFreeAsync_ptsz(dptr, stream);
+	return end_free_async(
+		is_ours, &holding, stream == NULL ? CU_STREAM_PER_THREAD : stream, res);
 }

@@ -5,6 +5,7 @@
  */
 #include "driver/driver.h"
 #include "hooks/hooks.h"
+#include "hooks/pending_frees.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 
@@ -21,6 +22,7 @@ static void show_slice(uint64_t *free_bytes, uint64_t *total_bytes)
 	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
 		return;
 	uint64_t quota = smaller(ledger_quota((unsigned)device), *total_bytes);
+	pending_frees_collect((unsigned)device);
 	uint64_t used = ledger_used((unsigned)device);
 	*total_bytes = quota;
 	*free_bytes = smaller(*free_bytes, used < quota ? quota - used : 0);

@@ -11,10 +11,12 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define THREADS 8
 #define SLOTS   64 /* that a thread may hold */
@@ -285,6 +287,110 @@ static void refused_free(void)
 	wait_for_test("at_end");
 }
 
+/* Streams stand at a gate until the program opens it. */
+static sem_t gate;
+
+static void wait_at_gate(void *data)
+{
+	(void)data;
+	while (sem_wait(&gate) != 0)
+		;
+}
+
+static void open_gate(CUstream stream)
+{
+	sem_post(&gate);
+	must(cu.cuStreamSynchronize(stream), "cuStreamSynchronize");
+}
+
+static void pause_2_ms(void *data)
+{
+	(void)data;
+	usleep(2000);
+}
+
+/* All of the quota, freed on a stream that does not get there until the test has looked. */
+static void free_behind_gate(__typeof__(cuMemFreeAsync) *free_async, CUstream gated, CUstream given)
+{
+	CUdeviceptr all;
+
+	must(cu.cuMemAlloc_v2(&all, quota), "alloc");
+	must(cu.cuLaunchHostFunc(gated, wait_at_gate, NULL), "cuLaunchHostFunc");
+	say("free %d", (int)free_async(all, given));
+	try_over("over", 1);
+	say_info("info_pending");
+	wait_for_test("pending");
+	open_gate(gated);
+	say_info("info_reached");
+}
+
+/* Many at once, on top of what is in use; the first further free after the gate sees some. */
+static void free_many_behind_gate(CUstream stream)
+{
+	enum { MANY = 1000 };
+	CUdeviceptr parts[MANY];
+
+	for (unsigned i = 0; i < MANY; i++)
+		must(cu.cuMemAlloc_v2(&parts[i], 512), "alloc");
+	must(cu.cuLaunchHostFunc(stream, wait_at_gate, NULL), "cuLaunchHostFunc");
+	for (unsigned i = 0; i < MANY; i++)
+		must(cu.cuMemFreeAsync(parts[i], stream), "cuMemFreeAsync");
+	say("many_pending %llu", (unsigned long long)used_bytes(0));
+	open_gate(stream);
+	say_info("info_reached");
+}
+
+static void free_async(void)
+{
+	__typeof__(cuMemFreeAsync) *free_async_ptsz;
+	CUdeviceptr all;
+	CUstream stream;
+
+	*(void **)&free_async_ptsz = dlsym(RTLD_DEFAULT, "cuMemFreeAsync_ptsz");
+	must_be(free_async_ptsz != NULL, "cuMemFreeAsync_ptsz");
+	open_context();
+	must(cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+	free_behind_gate(cu.cuMemFreeAsync, stream, stream);
+	free_behind_gate(cu.cuMemFreeAsync, NULL, NULL);
+	free_behind_gate(free_async_ptsz, CU_STREAM_PER_THREAD, NULL);
+	free_many_behind_gate(stream);
+
+	/* Soon enough for the next allocation to wait for it. */
+	must(cu.cuMemAlloc_v2(&all, quota), "alloc");
+	must(cu.cuLaunchHostFunc(stream, pause_2_ms, NULL), "cuLaunchHostFunc");
+	must(cu.cuMemFreeAsync(all, stream), "cuMemFreeAsync");
+	say("waited %d", (int)cu.cuMemAlloc_v2(&all, quota));
+
+	/* What has been reached but not been looked at goes with the context. */
+	must(cu.cuMemFreeAsync(all, stream), "cuMemFreeAsync");
+	must(cu.cuCtxDestroy_v2(context), "cuCtxDestroy");
+	wait_for_test("at_end");
+}
+
+/* Frees in stream order, the second of which asks for the first, while another stream captures; the
+ * calls behind them may fail. */
+static void free_async_beside_capture(void)
+{
+	CUdeviceptr all, halves[2];
+	CUstream stream, captured;
+	CUgraph graph;
+
+	open_context();
+	must(cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+	must(cu.cuStreamCreate(&captured, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+	must(cu.cuMemAlloc_v2(&halves[0], quota / 2), "alloc");
+	must(cu.cuMemAlloc_v2(&halves[1], quota / 2), "alloc");
+	must(cu.cuStreamBeginCapture_v2(captured, CU_STREAM_CAPTURE_MODE_GLOBAL), "begin");
+	say("free %d", (int)cu.cuMemFreeAsync(halves[0], stream));
+	say("free %d", (int)cu.cuMemFreeAsync(halves[1], stream));
+	say("end_capture %d", (int)cu.cuStreamEndCapture(captured, &graph));
+	must(cu.cuStreamSynchronize(stream), "cuStreamSynchronize");
+	say_info("info_reached");
+	say("again %d", (int)cu.cuMemAlloc_v2(&all, quota));
+	say("free %d", (int)cu.cuMemFreeAsync(all, NULL));
+	wait_for_test("at_end");
+}
+
 /* The total of each device, and whether a byte more than that is refused there. */
 static void devices(void)
 {
@@ -320,6 +426,10 @@ int main(int argc, char *argv[])
 		boundary();
 	else if (strcmp(what, "refused_free") == 0)
 		refused_free();
+	else if (strcmp(what, "free_async") == 0)
+		free_async();
+	else if (strcmp(what, "free_async_beside_capture") == 0)
+		free_async_beside_capture();
 	else if (strcmp(what, "devices") == 0)
 		devices();
 	else

@@ -127,6 +127,44 @@ class Memory(harness.Case):
         self.assertEqual(talk.seen["free"], ["999", "0"])
         self.assertEqual(talk.seen["alloc"], [OVER, "0"])
 
+    def test_free_in_stream_order_stays_counted_until_the_stream_is_there(self):
+        quota = 32 * MIB
+        with self.machine() as machine, Talk(machine, "free_async", quota) as talk:
+            for _ in range(3):
+                self.assertEqual(int(talk.until("pending")), quota)
+                self.assertEqual(talk.device()["used"], quota)
+                talk.go_on()
+            self.assertEqual(int(talk.until("at_end")), 0)
+            device = talk.device()
+            self.assertEqual((device["used"], device["peak"]), (0, quota))
+        self.assertEqual(talk.seen["free"], ["0"] * 3)
+        self.assertEqual(talk.seen["over"], [f"{OVER} 42"] * 3)
+        self.assertEqual(talk.seen["info_pending"], [f"0 {quota}"] * 3)
+        self.assertEqual(talk.seen["many_pending"], [str(1000 * 512)])
+        self.assertEqual(talk.seen["info_reached"], [f"{quota} {quota}"] * 4)
+        self.assertEqual(talk.seen["waited"], ["0"])
+
+    def test_free_in_stream_order_that_cannot_be_followed_is_given_back(self):
+        quota = 10 * MIB
+        for symbol in ("cuStreamIsCapturing", "cuStreamGetCtx", "cuCtxPushCurrent_v2",
+                       "cuEventCreate", "cuEventRecord", "cuEventQuery"):
+            with self.subTest(symbol), self.machine() as machine:
+                machine.simgpu("fail", symbol, "400", "1000000")
+                with Talk(machine, "free_async_beside_capture", quota) as talk:
+                    self.assertEqual(int(talk.until("at_end")) % quota, 0)
+                self.assertEqual(talk.seen["free"], ["0"] * 3)
+                self.assertEqual(talk.seen["end_capture"], ["0"])
+                self.assertEqual(talk.seen["info_reached"], [f"{quota} {quota}"])
+                self.assertEqual(talk.seen["again"], ["0"])
+
+    def test_following_a_free_does_not_spoil_a_capture(self):
+        quota = 10 * MIB
+        with self.machine() as machine, \
+                Talk(machine, "free_async_beside_capture", quota) as talk:
+            talk.until("at_end")
+        self.assertEqual(talk.seen["end_capture"], ["0"])
+        self.assertEqual(talk.seen["info_reached"], [f"{quota} {quota}"])
+
 
 if __name__ == "__main__":
     harness.main()
