@@ -16,9 +16,8 @@
 #define LEDGER_MAX_DEVICES 64
 #define LEDGER_UNLIMITED   ((uint64_t)INT64_MAX)
 
-/* Linear device memory is handed out by the driver in multiples of this (CUDA C Programming
- * Guide: "any address ... is always aligned to at least 256 bytes"; 512 is what current drivers
- * do). What the driver adds for its own blocks is not seen here. */
+/* Linear device memory is counted in multiples of this, as simgpu hands it out by default. What a
+ * real driver takes, and adds for its own blocks, has not been measured yet. */
 #define LEDGER_GRANULARITY 512ull
 
 /* Bytes promised on a device but not yet under an address. */
