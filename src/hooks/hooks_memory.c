@@ -1,99 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Linear device memory: reserve, ask the driver, commit or cancel.
+ * Linear device memory.
  */
-#include "base/clock.h"
-#include "base/log.h"
 #include "driver/driver.h"
+#include "hooks/charge.h"
 #include "hooks/hooks.h"
 #include "hooks/pending_frees.h"
 #include "ledger/ledger.h"
-#include "slice/slice.h"
-
-/* An allocation on its way. Not counted where no device is current: the driver will say so. */
-struct charge {
-	bool is_counted;
-	CUcontext context;
-	struct reservation reservation;
-};
 
 /* Below this width drivers may choose any pitch; above, they take a multiple of it. Only a first
  * guess: the true pitch is charged. */
 #define PITCH_GUESS 512ull
 
-/* How long an allocation waits at most for memory that is being freed in stream order, and how
- * often it looks. Enough for a stream that is about to get there; a program that asks for more than
- * there will be soon hears it soon. */
-#define PENDING_WAIT_NS (10 * NS_PER_MS)
-#define LOOK_AGAIN_NS   (100 * NS_PER_US)
-
-static COLD bool refuse(unsigned device, uint64_t bytes)
+/* The driver has answered with `res`. Books what it gave, or gives it back. */
+static CUresult end_linear(struct charge *charge, CUresult res, CUdeviceptr address, uint64_t bytes)
 {
-	log_at(LOG_INFO, "ledger", "refused %s on GPU %u: %s of %s used",
-		units_format_bytes(bytes).text, device,
-		units_format_bytes(ledger_used(device)).text,
-		units_format_bytes(ledger_quota(device)).text);
-	return false;
-}
-
-static bool is_enough_with(uint64_t pending_bytes, unsigned device, uint64_t bytes)
-{
-	uint64_t quota = ledger_quota(device);
-
-	return pending_bytes > 0 && bytes <= quota &&
-	       ledger_used(device) <= quota - bytes + pending_bytes;
-}
-
-/* The quota has no room: it may have some once streams get to what was freed on them. */
-static COLD bool reserve_when_freed(
-	unsigned device, uint64_t bytes, struct reservation *ret_reservation)
-{
-	uint64_t until_ns = clock_now_ns() + PENDING_WAIT_NS;
-
-	for (;;) {
-		uint64_t now_ns = clock_now_ns();
-		uint64_t pending_bytes = pending_frees_collect(device);
-		if (ledger_reserve(device, bytes, ret_reservation))
-			return true;
-		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, bytes))
-			return refuse(device, bytes);
-		clock_sleep_ns(LOOK_AGAIN_NS);
-	}
-}
-
-/* False where the quota has no room for `bytes`. */
-static bool charge_begin(uint64_t bytes, struct charge *ret_charge)
-{
-	CUdevice device;
-
-	*ret_charge = (struct charge){0};
-	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device) ||
-		driver.cuCtxGetCurrent(&ret_charge->context) != CUDA_SUCCESS)
-		return true;
-	bytes = ledger_round(bytes);
-	ret_charge->is_counted = ledger_reserve((unsigned)device, bytes, &ret_charge->reservation);
-	if (!ret_charge->is_counted)
-		ret_charge->is_counted =
-			reserve_when_freed((unsigned)device, bytes, &ret_charge->reservation);
-	return ret_charge->is_counted;
-}
-
-/* The driver has answered with `res`. Books what it gave; where it gave more than was reserved and
- * that does not fit, or the ledger has no memory, it goes back. */
-static CUresult charge_end(struct charge *charge, CUresult res, CUdeviceptr address, uint64_t bytes)
-{
-	if (!charge->is_counted)
+	if (charge_end(charge, res, address, bytes))
 		return res;
-	if (res == CUDA_SUCCESS) {
-		if (ledger_extend(&charge->reservation, ledger_round(bytes)) &&
-			ledger_commit(&charge->reservation, address, charge->context))
-			return CUDA_SUCCESS;
-		driver.cuMemFree_v2(address);
-		res = CUDA_ERROR_OUT_OF_MEMORY;
-	}
-	ledger_cancel(&charge->reservation);
-	return res;
+	driver.cuMemFree_v2(address);
+	return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult CUDAAPI hook_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
@@ -103,10 +29,10 @@ CUresult CUDAAPI hook_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
 
 	if (dptr == NULL)
 		return driver.cuMemAlloc_v2(dptr, bytesize);
-	if (!charge_begin(bytesize, &charge))
+	if (!charge_begin(LEDGER_LINEAR, bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAlloc_v2(&address, bytesize);
-	res = charge_end(&charge, res, address, bytesize);
+	res = end_linear(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
 	return res;
@@ -119,10 +45,10 @@ CUresult CUDAAPI hook_cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsi
 
 	if (dptr == NULL)
 		return driver.cuMemAllocManaged(dptr, bytesize, flags);
-	if (!charge_begin(bytesize, &charge))
+	if (!charge_begin(LEDGER_LINEAR, bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAllocManaged(&address, bytesize, flags);
-	res = charge_end(&charge, res, address, bytesize);
+	res = end_linear(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
 	return res;
@@ -148,10 +74,10 @@ CUresult CUDAAPI hook_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *ret_pitch, s
 
 	if (dptr == NULL || ret_pitch == NULL)
 		return driver.cuMemAllocPitch_v2(dptr, ret_pitch, width, height, element_bytes);
-	if (!charge_begin(pitched_bytes(width, height), &charge))
+	if (!charge_begin(LEDGER_LINEAR, pitched_bytes(width, height), &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAllocPitch_v2(&address, &pitch, width, height, element_bytes);
-	res = charge_end(&charge, res, address, (uint64_t)pitch * height);
+	res = end_linear(&charge, res, address, (uint64_t)pitch * height);
 	if (res == CUDA_SUCCESS) {
 		*dptr = address;
 		*ret_pitch = pitch;
@@ -167,10 +93,10 @@ CUresult CUDAAPI hook_cuMemAlloc(CUdeviceptr_v1 *dptr, unsigned int bytesize)
 
 	if (dptr == NULL)
 		return driver.cuMemAlloc(dptr, bytesize);
-	if (!charge_begin(bytesize, &charge))
+	if (!charge_begin(LEDGER_LINEAR, bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAlloc(&address, bytesize);
-	res = charge_end(&charge, res, address, bytesize);
+	res = end_linear(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
 	return res;
@@ -185,10 +111,10 @@ CUresult CUDAAPI hook_cuMemAllocPitch(CUdeviceptr_v1 *dptr, unsigned int *ret_pi
 
 	if (dptr == NULL || ret_pitch == NULL)
 		return driver.cuMemAllocPitch(dptr, ret_pitch, width, height, element_bytes);
-	if (!charge_begin(pitched_bytes(width, height), &charge))
+	if (!charge_begin(LEDGER_LINEAR, pitched_bytes(width, height), &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	CUresult res = driver.cuMemAllocPitch(&address, &pitch, width, height, element_bytes);
-	res = charge_end(&charge, res, address, (uint64_t)pitch * height);
+	res = end_linear(&charge, res, address, (uint64_t)pitch * height);
 	if (res == CUDA_SUCCESS) {
 		*dptr = address;
 		*ret_pitch = pitch;

@@ -8,9 +8,9 @@
 
 /* Fibonacci hashing. The upper bits choose the shard, the next ones the place. Addresses are
  * multiples of large powers of two, which a multiplication spreads into its upper bits only. */
-static uint64_t hash_of(uint64_t address)
+static uint64_t hash_of(uint64_t key)
 {
-	return address * 0x9e3779b97f4a7c15ull;
+	return key * 0x9e3779b97f4a7c15ull;
 }
 
 static struct handle_map_shard *shard_of(struct handle_map *map, uint64_t hash)
@@ -23,12 +23,12 @@ static uint32_t place_of(const struct handle_map_shard *shard, uint64_t hash)
 	return (uint32_t)(hash >> 26) & (shard->capacity - 1);
 }
 
-/* Where the address stands, or the empty place where it would. There always is one. */
-static uint32_t find(const struct handle_map_shard *shard, uint64_t address)
+/* Where the key stands, or the empty place where it would. There always is one. */
+static uint32_t find(const struct handle_map_shard *shard, uint64_t key)
 {
-	uint32_t i = place_of(shard, hash_of(address));
+	uint32_t i = place_of(shard, hash_of(key));
 
-	while (shard->table[i].address != 0 && shard->table[i].address != address)
+	while (shard->table[i].key != 0 && shard->table[i].key != key)
 		i = (i + 1) & (shard->capacity - 1);
 	return i;
 }
@@ -43,8 +43,8 @@ static bool grow(struct handle_map_shard *shard)
 	if (larger.table == NULL)
 		return false;
 	for (uint32_t i = 0; i < shard->capacity; i++) {
-		if (shard->table[i].address != 0)
-			larger.table[find(&larger, shard->table[i].address)] = shard->table[i];
+		if (shard->table[i].key != 0)
+			larger.table[find(&larger, shard->table[i].key)] = shard->table[i];
 	}
 	pages_free(shard->table, shard->capacity * sizeof(*shard->table));
 	shard->table = larger.table;
@@ -55,15 +55,15 @@ static bool grow(struct handle_map_shard *shard)
 static bool put(struct handle_map *map, const struct holding *holding, bool gives_way,
 	struct holding *ret_displaced)
 {
-	struct handle_map_shard *shard = shard_of(map, hash_of(holding->address));
+	struct handle_map_shard *shard = shard_of(map, hash_of(holding->key));
 	bool has_room = true;
 
 	lock_take(&shard->lock);
 	if (shard->count >= shard->capacity / 2)
 		has_room = grow(shard);
 	if (has_room) {
-		struct holding *place = &shard->table[find(shard, holding->address)];
-		bool is_taken = place->address != 0;
+		struct holding *place = &shard->table[find(shard, holding->key)];
+		bool is_taken = place->key != 0;
 		*ret_displaced = is_taken && gives_way ? *holding : *place;
 		if (!is_taken || !gives_way)
 			*place = *holding;
@@ -91,8 +91,8 @@ static void close_gap(struct handle_map_shard *shard, uint32_t hole)
 {
 	uint32_t mask = shard->capacity - 1;
 
-	for (uint32_t i = (hole + 1) & mask; shard->table[i].address != 0; i = (i + 1) & mask) {
-		uint32_t home = place_of(shard, hash_of(shard->table[i].address));
+	for (uint32_t i = (hole + 1) & mask; shard->table[i].key != 0; i = (i + 1) & mask) {
+		uint32_t home = place_of(shard, hash_of(shard->table[i].key));
 		if (((i - home) & mask) >= ((i - hole) & mask)) {
 			shard->table[hole] = shard->table[i];
 			hole = i;
@@ -102,15 +102,15 @@ static void close_gap(struct handle_map_shard *shard, uint32_t hole)
 	shard->count--;
 }
 
-bool handle_map_remove(struct handle_map *map, uint64_t address, struct holding *ret_holding)
+bool handle_map_remove(struct handle_map *map, uint64_t key, struct holding *ret_holding)
 {
-	struct handle_map_shard *shard = shard_of(map, hash_of(address));
+	struct handle_map_shard *shard = shard_of(map, hash_of(key));
 	bool is_found = false;
 
 	lock_take(&shard->lock);
 	if (shard->capacity != 0) {
-		uint32_t i = find(shard, address);
-		is_found = shard->table[i].address == address;
+		uint32_t i = find(shard, key);
+		is_found = shard->table[i].key == key;
 		if (is_found) {
 			*ret_holding = shard->table[i];
 			close_gap(shard, i);
@@ -128,7 +128,7 @@ void handle_map_remove_context(
 		lock_take(&shard->lock);
 		for (uint32_t i = 0; i < shard->capacity;) {
 			struct holding holding = shard->table[i];
-			if (holding.address == 0 || holding.context != context) {
+			if (holding.key == 0 || holding.context != context) {
 				i++;
 				continue;
 			}

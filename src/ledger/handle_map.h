@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Address to holding, for millions of them and many threads: shards by hash, each a lock and an
+ * Key to holding, for millions of them and many threads: shards by hash, each a lock and an
  * open-addressed table that doubles. Constant time; the price of a lookup does not depend on how
  * many are held.
  */
@@ -21,13 +21,13 @@ struct handle_map {
 		struct lock lock;
 		uint32_t capacity; /* a power of two; 0 before the first insert */
 		uint32_t count;
-		struct holding *table; /* address 0 is an empty place */
+		struct holding *table; /* key 0 is an empty place */
 	} __attribute__((aligned(64))) shards[HANDLE_MAP_SHARDS];
 };
 
-/* A zeroed map is empty and ready. Addresses are not 0. Threads: any, for all. */
+/* A zeroed map is empty and ready. Keys are not 0. Threads: any, for all. */
 
-/* Puts a holding in, or back in. One address holds one: where it is taken already, the new one
+/* Puts a holding in, or back in. One key holds one: where it is taken already, the new one
  * replaces the old one, and one that comes back gives way.
  * ret_displaced  what does not stand in the map for that; all zero where nothing stood in the way
  * Returns        false without memory; nothing is changed then
@@ -39,7 +39,7 @@ bool handle_map_put_back(struct handle_map *map, const struct holding *holding,
 
 /* Takes the holding out. False where there is none. */
 bool handle_map_remove(
-	struct handle_map *map, uint64_t address, struct holding *ret_holding) MUST_CHECK;
+	struct handle_map *map, uint64_t key, struct holding *ret_holding) MUST_CHECK;
 
 /* Takes out all that belong to `context`, calling `gone` for each, which must not come back to the
  * map. */

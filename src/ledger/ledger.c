@@ -11,6 +11,7 @@
 static struct ledger {
 	struct {
 		_Atomic uint64_t used;
+		_Atomic uint64_t used_for[LEDGER_KIND_COUNT]; /* tells, decides nothing */
 	} __attribute__((aligned(64))) devices[LEDGER_MAX_DEVICES];
 	struct handle_map map;
 } * ledger;
@@ -44,6 +45,21 @@ uint64_t ledger_used(unsigned device)
 	return atomic_load_explicit(&ledger->devices[device].used, memory_order_relaxed);
 }
 
+uint64_t ledger_used_for(unsigned device, enum ledger_kind kind)
+{
+	return atomic_load_explicit(&ledger->devices[device].used_for[kind], memory_order_relaxed);
+}
+
+const char *ledger_kind_name(enum ledger_kind kind)
+{
+	static const char *const names[] = {
+#define KIND(name, text) text,
+		LEDGER_KINDS(KIND)
+#undef KIND
+	};
+	return names[kind];
+}
+
 uint64_t ledger_round(uint64_t bytes)
 {
 	if (bytes > UINT64_MAX - LEDGER_GRANULARITY)
@@ -53,7 +69,7 @@ uint64_t ledger_round(uint64_t bytes)
 
 /* The counter is the whole agreement between threads: no other data hangs on it, so its order is
  * relaxed throughout. */
-static bool reserve_more(unsigned device, uint64_t bytes)
+static bool reserve_more(unsigned device, enum ledger_kind kind, uint64_t bytes)
 {
 	_Atomic uint64_t *used = &ledger->devices[device].used;
 	uint64_t quota = ledger_quota(device);
@@ -66,19 +82,24 @@ static bool reserve_more(unsigned device, uint64_t bytes)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
 		used, &seen, seen + bytes, memory_order_relaxed, memory_order_relaxed));
+	atomic_fetch_add_explicit(
+		&ledger->devices[device].used_for[kind], bytes, memory_order_relaxed);
 	return true;
 }
 
-static void reserve_less(unsigned device, uint64_t bytes)
+static void reserve_less(unsigned device, enum ledger_kind kind, uint64_t bytes)
 {
+	atomic_fetch_sub_explicit(
+		&ledger->devices[device].used_for[kind], bytes, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&ledger->devices[device].used, bytes, memory_order_relaxed);
 }
 
-bool ledger_reserve(unsigned device, uint64_t bytes, struct reservation *ret_reservation)
+bool ledger_reserve(
+	unsigned device, enum ledger_kind kind, uint64_t bytes, struct reservation *ret_reservation)
 {
-	if (!reserve_more(device, bytes))
+	if (!reserve_more(device, kind, bytes))
 		return false;
-	*ret_reservation = (struct reservation){.bytes = bytes, .device = device};
+	*ret_reservation = (struct reservation){.bytes = bytes, .device = device, .kind = kind};
 	return true;
 }
 
@@ -86,25 +107,34 @@ bool ledger_extend(struct reservation *reservation, uint64_t bytes)
 {
 	if (bytes <= reservation->bytes)
 		return true;
-	if (!reserve_more(reservation->device, bytes - reservation->bytes))
+	if (!reserve_more(reservation->device, reservation->kind, bytes - reservation->bytes))
 		return false;
 	reservation->bytes = bytes;
 	return true;
 }
 
-bool ledger_commit(const struct reservation *reservation, uint64_t address, void *context)
+void ledger_shrink(struct reservation *reservation, uint64_t bytes)
+{
+	if (bytes >= reservation->bytes)
+		return;
+	reserve_less(reservation->device, reservation->kind, reservation->bytes - bytes);
+	reservation->bytes = bytes;
+}
+
+bool ledger_commit(const struct reservation *reservation, uint64_t key, void *context)
 {
 	struct holding holding = {
-		.address = address,
+		.key = key,
 		.bytes = reservation->bytes,
 		.context = context,
 		.device = reservation->device,
+		.kind = reservation->kind,
 	};
 	struct holding displaced;
 
 	if (!handle_map_insert(&ledger->map, &holding, &displaced))
 		return false;
-	/* The driver gave the address anew, so what stood there is gone: the memory of a context
+	/* The driver gave the key anew, so what stood there is gone: the memory of a context
 	 * that died while a free of it was on its way. */
 	ledger_give_back(&displaced);
 	return true;
@@ -112,17 +142,17 @@ bool ledger_commit(const struct reservation *reservation, uint64_t address, void
 
 void ledger_cancel(const struct reservation *reservation)
 {
-	reserve_less(reservation->device, reservation->bytes);
+	reserve_less(reservation->device, reservation->kind, reservation->bytes);
 }
 
-bool ledger_take_out(uint64_t address, struct holding *ret_holding)
+bool ledger_take_out(uint64_t key, struct holding *ret_holding)
 {
-	return address != 0 && handle_map_remove(&ledger->map, address, ret_holding);
+	return key != 0 && handle_map_remove(&ledger->map, key, ret_holding);
 }
 
 void ledger_give_back(const struct holding *holding)
 {
-	reserve_less(holding->device, holding->bytes);
+	reserve_less(holding->device, holding->kind, holding->bytes);
 }
 
 void ledger_put_back(const struct holding *holding)
@@ -130,7 +160,7 @@ void ledger_put_back(const struct holding *holding)
 	struct holding displaced;
 
 	/* Its place was free a moment ago; should the table have to grow now and cannot, the bytes
-	 * stay counted, which errs on the side of the limit. Where the address has been given anew
+	 * stay counted, which errs on the side of the limit. Where the key has been given anew
 	 * since, the memory was gone before the driver refused to free it. */
 	if (handle_map_put_back(&ledger->map, holding, &displaced))
 		ledger_give_back(&displaced);

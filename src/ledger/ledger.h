@@ -2,8 +2,8 @@
  * Copyright the cuslice authors
  *
  * Device-memory ledger: who holds which bytes, and whether more may be had. Bytes are reserved
- * before the driver is asked, then committed under the address it gave, or cancelled; so no race
- * of threads takes a device beyond its quota. Never calls the driver.
+ * before the driver is asked, then committed under the key (an address, a handle) it gave, or
+ * cancelled; so no race of threads takes a device beyond its quota. Never calls the driver.
  */
 #ifndef CUSLICE_LEDGER_LEDGER_H
 #define CUSLICE_LEDGER_LEDGER_H
@@ -20,18 +20,41 @@
  * real driver takes, and adds for its own blocks, has not been measured yet. */
 #define LEDGER_GRANULARITY 512ull
 
-/* Bytes promised on a device but not yet under an address. */
+/* What bytes are held for, so that a refusal can tell where they went. One row each. */
+#define LEDGER_KINDS(KIND)                                                                    \
+	KIND(LINEAR, "linear")     /* cuMemAlloc and its kin, managed memory */               \
+	KIND(ARRAY, "arrays")      /* arrays and mipmapped arrays */                          \
+	KIND(POOL, "pools")        /* what stream-ordered pools have taken from the device */ \
+	KIND(PHYSICAL, "physical") /* cuMemCreate and its kin, multicast */                   \
+	KIND(GRAPH, "graphs")      /* memory nodes of graphs */                               \
+	KIND(IMPORT, "imports")    /* memory of other groups that was opened here */          \
+	KIND(MODULE, "modules")    /* modules, libraries and their variables */               \
+	KIND(CONTEXT, "contexts")  /* contexts and their heaps */                             \
+	KIND(OTHER, "other")       /* what the driver says is held and no hook saw */
+
+enum ledger_kind {
+#define KIND(name, text) LEDGER_##name,
+	LEDGER_KINDS(KIND)
+#undef KIND
+		LEDGER_KIND_COUNT
+};
+
+/* Bytes promised on a device but not (or not yet) under a key. It may be kept as long as one
+ * likes, made larger and smaller, and ends by ledger_commit() or ledger_cancel(). */
 struct reservation {
 	uint64_t bytes;
 	unsigned device;
+	enum ledger_kind kind;
 };
 
-/* What stands under one address. */
+/* What stands under one key. */
 struct holding {
-	uint64_t address;
+	uint64_t key;   /* ledger_key() */
 	uint64_t bytes; /* as charged */
-	void *context;  /* the CUcontext in which it was allocated; it dies with it */
+	void *context;  /* the CUcontext in which it was allocated, and with which it dies; NULL:
+			   it outlives contexts */
 	unsigned device;
+	enum ledger_kind kind;
 };
 
 /* Makes the ledger, empty and without quotas. At the start, once. False without memory.
@@ -44,6 +67,17 @@ void ledger_tighten_quota(unsigned device, uint64_t bytes);
 uint64_t ledger_quota(unsigned device); /* LEDGER_UNLIMITED without one */
 uint64_t ledger_used(unsigned device);  /* bytes reserved and held */
 
+/* What of it this process has for one kind, and that kind's name. */
+uint64_t ledger_used_for(unsigned device, enum ledger_kind kind);
+const char *ledger_kind_name(enum ledger_kind kind);
+
+/* A device address is its own key. Handles of other kinds might be equal to an address, or to each
+ * other; neither has anything in its highest byte, where the kind goes. */
+static inline uint64_t ledger_key(enum ledger_kind kind, uint64_t handle)
+{
+	return handle ^ (uint64_t)kind << 56;
+}
+
 /* `bytes` rounded up to what the driver takes; UINT64_MAX where that overflows. */
 uint64_t ledger_round(uint64_t bytes);
 
@@ -51,22 +85,25 @@ uint64_t ledger_round(uint64_t bytes);
  * ret_reservation  valid only when true is returned: to be committed or cancelled, exactly once
  * Returns          false when the quota would be exceeded; nothing is changed then
  */
-bool ledger_reserve(
-	unsigned device, uint64_t bytes, struct reservation *ret_reservation) MUST_CHECK;
+bool ledger_reserve(unsigned device, enum ledger_kind kind, uint64_t bytes,
+	struct reservation *ret_reservation) MUST_CHECK;
 
-/* Makes a reservation larger, to what the driver really took. False as ledger_reserve(). */
+/* Makes a reservation as large as `bytes`, to what the driver really took; one that is larger
+ * stays. False as ledger_reserve(). */
 bool ledger_extend(struct reservation *reservation, uint64_t bytes) MUST_CHECK;
 
-/* Books the reservation under `address`; what stood there before is given back. False where the
+/* Makes it as small as `bytes`; one that is smaller stays. */
+void ledger_shrink(struct reservation *reservation, uint64_t bytes);
+
+/* Books the reservation under `key`; what stood there before is given back. False where the
  * ledger itself is out of memory; the reservation then still stands. */
-bool ledger_commit(
-	const struct reservation *reservation, uint64_t address, void *context) MUST_CHECK;
+bool ledger_commit(const struct reservation *reservation, uint64_t key, void *context) MUST_CHECK;
 void ledger_cancel(const struct reservation *reservation);
 
 /* A free in two steps, for the driver may refuse it: taking the holding out comes before the
  * driver is asked (afterwards another thread may be given the same address), giving its bytes
- * back, or putting it back, after. False for an address that is not ours to count. */
-bool ledger_take_out(uint64_t address, struct holding *ret_holding) MUST_CHECK;
+ * back, or putting it back, after. False for a key that is not ours to count. */
+bool ledger_take_out(uint64_t key, struct holding *ret_holding) MUST_CHECK;
 void ledger_give_back(const struct holding *holding);
 void ledger_put_back(const struct holding *holding);
 

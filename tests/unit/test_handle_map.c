@@ -23,7 +23,7 @@ static int setup(void **state)
 static struct holding holding_of(uint64_t address)
 {
 	return (struct holding){
-		.address = address,
+		.key = address,
 		.bytes = address * 3 + 1,
 		.context = (void *)(uintptr_t)(address % 7 + 1),
 		.device = (unsigned)(address % 5),
@@ -34,7 +34,7 @@ static void assert_is_holding_of(const struct holding *holding, uint64_t address
 {
 	struct holding wanted = holding_of(address);
 
-	assert_int_equal(holding->address, wanted.address);
+	assert_int_equal(holding->key, wanted.key);
 	assert_int_equal(holding->bytes, wanted.bytes);
 	assert_ptr_equal(holding->context, wanted.context);
 	assert_int_equal(holding->device, wanted.device);
@@ -44,7 +44,7 @@ static bool insert(uint64_t address)
 {
 	struct holding holding = holding_of(address), displaced;
 
-	return handle_map_insert(&map, &holding, &displaced) && displaced.address == 0;
+	return handle_map_insert(&map, &holding, &displaced) && displaced.key == 0;
 }
 
 /* Mirrors hash_of() and place_of(): the tests below want collisions, and check that they have. */
@@ -81,7 +81,7 @@ static void insert_then_remove_gives_the_holding_once(void **state)
 
 static void insert_same_address_replaces_and_hands_the_old_one_out(void **state)
 {
-	struct holding second = {.address = 512, .bytes = 99};
+	struct holding second = {.key = 512, .bytes = 99};
 	struct holding holding;
 
 	(void)state;
@@ -96,7 +96,7 @@ static void insert_same_address_replaces_and_hands_the_old_one_out(void **state)
 
 static void put_back_of_taken_address_gives_way(void **state)
 {
-	struct holding late = {.address = 512, .bytes = 99};
+	struct holding late = {.key = 512, .bytes = 99};
 	struct holding holding;
 
 	(void)state;
@@ -115,7 +115,7 @@ static void put_back_of_free_address_stands_again(void **state)
 
 	(void)state;
 	assert_true(handle_map_put_back(&map, &holding, &displaced));
-	assert_int_equal(displaced.address, 0);
+	assert_int_equal(displaced.key, 0);
 	assert_int_equal(displaced.bytes, 0);
 
 	assert_true(handle_map_remove(&map, 512, &holding));
@@ -169,7 +169,7 @@ static void remove_over_wrap_around_keeps_the_rest(void **state)
 			is_held[i] = true;
 		}
 		assert_int_equal(map.shards[5].capacity, 128);
-		assert_true(map.shards[5].table[0].address != 0); /* it does wrap */
+		assert_true(map.shards[5].table[0].key != 0); /* it does wrap */
 		for (unsigned gone = 0; gone < RUN / 2; gone++) {
 			unsigned i = (unsigned)random_between(&random, 0, RUN - 1);
 			assert_int_equal(
@@ -195,7 +195,7 @@ static void random_steps_agree_with_a_reference(void **state)
 	for (unsigned step = 0; step < 250000; step++) {
 		unsigned i = (unsigned)random_between(&random, 0, ADDRESSES - 1);
 		struct holding holding = {
-			.address = 0x10000000 + 4096ull * i,
+			.key = 0x10000000 + 4096ull * i,
 			.bytes = random_next(&random) | 1,
 		};
 		if (random_next(&random) % 2 == 0) {
@@ -204,7 +204,7 @@ static void random_steps_agree_with_a_reference(void **state)
 			assert_int_equal(displaced.bytes, reference[i]);
 			reference[i] = holding.bytes;
 		} else {
-			bool is_found = handle_map_remove(&map, holding.address, &holding);
+			bool is_found = handle_map_remove(&map, holding.key, &holding);
 			assert_int_equal(is_found, reference[i] != 0);
 			if (is_found)
 				assert_int_equal(holding.bytes, reference[i]);
@@ -264,7 +264,7 @@ static void remove_context_over_wrap_around_takes_all(void **state)
 	find_wrapping(addresses, RUN);
 	for (unsigned i = 0; i < RUN; i++) {
 		struct holding holding = {
-			.address = addresses[i],
+			.key = addresses[i],
 			.bytes = 1,
 			.context = i % 3 == 0 ? (void *)1 : (void *)2,
 		};

@@ -36,7 +36,7 @@ static void reserve_exactly_the_quota_is_granted(void **state)
 	(void)state;
 	ledger_tighten_quota(1, 4096);
 
-	assert_true(ledger_reserve(1, 4096, &reservation));
+	assert_true(ledger_reserve(1, LEDGER_LINEAR, 4096, &reservation));
 	assert_int_equal(ledger_used(1), 4096);
 	assert_int_equal(ledger_used(0), 0);
 	assert_int_equal(reservation.bytes, 4096);
@@ -50,7 +50,7 @@ static void reserve_one_over_changes_nothing(void **state)
 	(void)state;
 	ledger_tighten_quota(1, 4096);
 
-	assert_false(ledger_reserve(1, 4097, &reservation));
+	assert_false(ledger_reserve(1, LEDGER_LINEAR, 4097, &reservation));
 	assert_int_equal(ledger_used(1), 0);
 	assert_int_equal(reservation.bytes, 42);
 	assert_int_equal(reservation.device, 43);
@@ -63,10 +63,10 @@ static void reserve_last_byte_is_granted_and_no_more(void **state)
 	(void)state;
 	ledger_tighten_quota(0, 4096);
 
-	assert_true(ledger_reserve(0, 4095, &reservation));
-	assert_false(ledger_reserve(0, 2, &reservation));
-	assert_true(ledger_reserve(0, 1, &reservation));
-	assert_false(ledger_reserve(0, 1, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 4095, &reservation));
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, 2, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 1, &reservation));
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, 1, &reservation));
 	assert_int_equal(ledger_used(0), 4096);
 }
 
@@ -76,9 +76,9 @@ static void reserve_nothing_always_succeeds(void **state)
 
 	(void)state;
 	ledger_tighten_quota(0, 1);
-	assert_true(ledger_reserve(0, 1, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 1, &reservation));
 
-	assert_true(ledger_reserve(0, 0, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 0, &reservation));
 	assert_int_equal(reservation.bytes, 0);
 	assert_int_equal(ledger_used(0), 1);
 }
@@ -88,11 +88,11 @@ static void reserve_huge_does_not_overflow(void **state)
 	struct reservation reservation;
 
 	(void)state;
-	assert_true(ledger_reserve(0, 512, &reservation));
-	assert_false(ledger_reserve(0, UINT64_MAX, &reservation));
-	assert_false(ledger_reserve(0, UINT64_MAX - 511, &reservation));
-	assert_false(ledger_reserve(0, LEDGER_UNLIMITED, &reservation));
-	assert_true(ledger_reserve(0, LEDGER_UNLIMITED - 512, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 512, &reservation));
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, UINT64_MAX, &reservation));
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, UINT64_MAX - 511, &reservation));
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, LEDGER_UNLIMITED, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, LEDGER_UNLIMITED - 512, &reservation));
 	assert_int_equal(ledger_used(0), LEDGER_UNLIMITED);
 }
 
@@ -114,12 +114,12 @@ static void cancel_gives_all_back(void **state)
 
 	(void)state;
 	ledger_tighten_quota(0, 4096);
-	assert_true(ledger_reserve(0, 4096, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 4096, &reservation));
 
 	ledger_cancel(&reservation);
 
 	assert_int_equal(ledger_used(0), 0);
-	assert_true(ledger_reserve(0, 4096, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 4096, &reservation));
 }
 
 static void extend_within_the_quota_reserves_the_difference(void **state)
@@ -128,7 +128,7 @@ static void extend_within_the_quota_reserves_the_difference(void **state)
 
 	(void)state;
 	ledger_tighten_quota(0, 4096);
-	assert_true(ledger_reserve(0, 1024, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 1024, &reservation));
 
 	assert_true(ledger_extend(&reservation, 4096));
 
@@ -142,7 +142,7 @@ static void extend_over_the_quota_changes_nothing(void **state)
 
 	(void)state;
 	ledger_tighten_quota(0, 4096);
-	assert_true(ledger_reserve(0, 1024, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 1024, &reservation));
 
 	assert_false(ledger_extend(&reservation, 4097));
 
@@ -155,7 +155,7 @@ static void extend_to_less_keeps_what_is_reserved(void **state)
 	struct reservation reservation;
 
 	(void)state;
-	assert_true(ledger_reserve(0, 1024, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 1024, &reservation));
 
 	assert_true(ledger_extend(&reservation, 512));
 
@@ -167,7 +167,7 @@ static void commit_a(uint64_t address, uint64_t bytes, void *context)
 {
 	struct reservation reservation;
 
-	assert_true(ledger_reserve(0, bytes, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, bytes, &reservation));
 	assert_true(ledger_commit(&reservation, address, context));
 }
 
@@ -285,14 +285,14 @@ static void tighten_below_use_denies_growth_until_there_is_room(void **state)
 	struct reservation first, second;
 
 	(void)state;
-	assert_true(ledger_reserve(0, 4096, &first));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 4096, &first));
 	ledger_tighten_quota(0, 1024);
 
-	assert_false(ledger_reserve(0, 1, &second));
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, 1, &second));
 	assert_false(ledger_extend(&first, 4097));
 	assert_int_equal(ledger_used(0), 4096);
 	ledger_cancel(&first);
-	assert_true(ledger_reserve(0, 1024, &second));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 1024, &second));
 }
 
 /* Threads that take and give one granule at a time around the last bytes of a quota. */
@@ -307,7 +307,7 @@ static void *race(void *data)
 	(void)data;
 	for (unsigned i = 0; i < 20000; i++) {
 		struct reservation reservation;
-		if (!ledger_reserve(3, 512, &reservation)) {
+		if (!ledger_reserve(3, LEDGER_LINEAR, 512, &reservation)) {
 			atomic_fetch_add(&refusals, 1);
 			continue;
 		}
@@ -351,7 +351,7 @@ static int look_in_child(void)
 		return 2;
 	if (ledger_take_out(0x1000, &holding))
 		return 3;
-	if (!ledger_reserve(0, 8192, &reservation) || ledger_used(0) != 8192)
+	if (!ledger_reserve(0, LEDGER_LINEAR, 8192, &reservation) || ledger_used(0) != 8192)
 		return 4;
 	if (!ledger_commit(&reservation, 0x1000, NULL) || !ledger_take_out(0x1000, &holding))
 		return 5;
@@ -397,7 +397,7 @@ static void *churn(void *data)
 		struct reservation reservation = {0};
 		struct holding holding;
 		uint64_t address = base + 512 * (i % 1000 + 1);
-		if (!ledger_reserve(1, 512, &reservation) ||
+		if (!ledger_reserve(1, LEDGER_LINEAR, 512, &reservation) ||
 			!ledger_commit(&reservation, address, NULL) ||
 			!ledger_take_out(address, &holding))
 			return (void *)1;

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * How every allocating hook charges: reserve, ask the driver, commit or cancel.
+ *
+ *	if (!charge_begin(LEDGER_ARRAY, bytes, &charge))
+ *		return CUDA_ERROR_OUT_OF_MEMORY;  // no driver call, the outputs untouched
+ *	CUresult res = driver.cuArrayCreate_v2(&array, description);
+ *	if (!charge_end(&charge, res, (uintptr_t)array, bytes)) {
+ *		driver.cuArrayDestroy(array);     // it gave more than fits
+ *		return CUDA_ERROR_OUT_OF_MEMORY;
+ *	}
+ */
+#ifndef CUSLICE_HOOKS_CHARGE_H
+#define CUSLICE_HOOKS_CHARGE_H
+
+#include "driver/driver.h"
+#include "ledger/ledger.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* An allocation on its way. Not counted where no device is current (the driver will say so), nor
+ * on a device without limits. */
+struct charge {
+	bool is_counted;
+	CUcontext context; /* with which the bytes die; NULL: they outlive contexts */
+	struct reservation reservation;
+};
+
+/* Reserves `bytes`, rounded up to what the driver takes, on the current device for its current
+ * context, or on `device` for none. Where the quota has no room, but memory that is being freed
+ * would make some, waits for it for up to 10 ms.
+ * ret_charge  always set
+ * Returns     false, and says so at info, where the quota has no room
+ * Threads: any.
+ */
+bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_charge) MUST_CHECK;
+bool charge_begin_on(CUdevice device, enum ledger_kind kind, uint64_t bytes,
+	struct charge *ret_charge) MUST_CHECK;
+
+/* The driver has answered with `res`. Books what it gave, `bytes` under `handle` (with the
+ * charge's kind; 0 is no handle), or cancels what was reserved.
+ * Returns  false where the driver gave more than was reserved and that does not fit, or the ledger
+ *          is out of memory: the caller gives it back and answers CUDA_ERROR_OUT_OF_MEMORY
+ */
+bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t bytes) MUST_CHECK;
+
+#endif
