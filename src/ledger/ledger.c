@@ -67,6 +67,12 @@ uint64_t ledger_round(uint64_t bytes)
 	return (bytes + LEDGER_GRANULARITY - 1) & ~(LEDGER_GRANULARITY - 1);
 }
 
+static void note_kind(unsigned device, enum ledger_kind kind, uint64_t added_bytes)
+{
+	atomic_fetch_add_explicit(
+		&ledger->devices[device].used_for[kind], added_bytes, memory_order_relaxed);
+}
+
 /* The counter is the whole agreement between threads: no other data hangs on it, so its order is
  * relaxed throughout. */
 static bool reserve_more(unsigned device, enum ledger_kind kind, uint64_t bytes)
@@ -82,15 +88,19 @@ static bool reserve_more(unsigned device, enum ledger_kind kind, uint64_t bytes)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
 		used, &seen, seen + bytes, memory_order_relaxed, memory_order_relaxed));
-	atomic_fetch_add_explicit(
-		&ledger->devices[device].used_for[kind], bytes, memory_order_relaxed);
+	note_kind(device, kind, bytes);
 	return true;
+}
+
+static void reserve_anyway(unsigned device, enum ledger_kind kind, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&ledger->devices[device].used, bytes, memory_order_relaxed);
+	note_kind(device, kind, bytes);
 }
 
 static void reserve_less(unsigned device, enum ledger_kind kind, uint64_t bytes)
 {
-	atomic_fetch_sub_explicit(
-		&ledger->devices[device].used_for[kind], bytes, memory_order_relaxed);
+	note_kind(device, kind, -bytes);
 	atomic_fetch_sub_explicit(&ledger->devices[device].used, bytes, memory_order_relaxed);
 }
 
@@ -118,6 +128,15 @@ void ledger_shrink(struct reservation *reservation, uint64_t bytes)
 	if (bytes >= reservation->bytes)
 		return;
 	reserve_less(reservation->device, reservation->kind, reservation->bytes - bytes);
+	reservation->bytes = bytes;
+}
+
+void ledger_settle(struct reservation *reservation, uint64_t bytes)
+{
+	if (bytes > reservation->bytes)
+		reserve_anyway(reservation->device, reservation->kind, bytes - reservation->bytes);
+	else
+		reserve_less(reservation->device, reservation->kind, reservation->bytes - bytes);
 	reservation->bytes = bytes;
 }
 

@@ -95,6 +95,10 @@ bool ledger_extend(struct reservation *reservation, uint64_t bytes) MUST_CHECK;
 /* Makes it as small as `bytes`; one that is smaller stays. */
 void ledger_shrink(struct reservation *reservation, uint64_t bytes);
 
+/* Makes it exactly `bytes`, whatever the quota says: what the driver has taken by itself cannot be
+ * refused any more. Beyond the quota it denies growth. Starts from a reservation of 0 bytes too. */
+void ledger_settle(struct reservation *reservation, uint64_t bytes);
+
 /* Books the reservation under `key`; what stood there before is given back. False where the
  * ledger itself is out of memory; the reservation then still stands. */
 bool ledger_commit(const struct reservation *reservation, uint64_t key, void *context) MUST_CHECK;

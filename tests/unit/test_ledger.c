@@ -171,6 +171,55 @@ static void commit_a(uint64_t address, uint64_t bytes, void *context)
 	assert_true(ledger_commit(&reservation, address, context));
 }
 
+static void shrink_gives_back_the_difference(void **state)
+{
+	struct reservation reservation;
+
+	(void)state;
+	assert_true(ledger_reserve(0, LEDGER_POOL, 4096, &reservation));
+	ledger_shrink(&reservation, 8192);
+	assert_int_equal(ledger_used(0), 4096);
+	ledger_shrink(&reservation, 1024);
+	assert_int_equal(reservation.bytes, 1024);
+	assert_int_equal(ledger_used(0), 1024);
+	assert_int_equal(ledger_used_for(0, LEDGER_POOL), 1024);
+	ledger_cancel(&reservation);
+	assert_int_equal(ledger_used_for(0, LEDGER_POOL), 0);
+}
+
+static void settle_goes_beyond_the_quota_and_denies_growth(void **state)
+{
+	struct reservation taken = {.device = 0, .kind = LEDGER_CONTEXT}, more;
+
+	(void)state;
+	ledger_tighten_quota(0, 4096);
+	ledger_settle(&taken, 8192);
+	assert_int_equal(ledger_used(0), 8192);
+	assert_int_equal(ledger_used_for(0, LEDGER_CONTEXT), 8192);
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, 512, &more));
+	ledger_settle(&taken, 3584);
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 512, &more));
+	assert_false(ledger_extend(&more, 1024));
+}
+
+static void keys_of_different_kinds_do_not_meet(void **state)
+{
+	struct reservation address, handle;
+	struct holding holding;
+
+	(void)state;
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 512, &address));
+	assert_true(ledger_commit(&address, ledger_key(LEDGER_LINEAR, 4096), NULL));
+	assert_true(ledger_reserve(0, LEDGER_ARRAY, 1024, &handle));
+	assert_true(ledger_commit(&handle, ledger_key(LEDGER_ARRAY, 4096), NULL));
+	assert_int_equal(ledger_used(0), 1536);
+	assert_true(ledger_take_out(ledger_key(LEDGER_LINEAR, 4096), &holding));
+	assert_int_equal(holding.kind, LEDGER_LINEAR);
+	assert_int_equal(holding.bytes, 512);
+	assert_true(ledger_take_out(ledger_key(LEDGER_ARRAY, 4096), &holding));
+	assert_int_equal(holding.kind, LEDGER_ARRAY);
+}
+
 static void commit_then_take_out_then_give_back_ends_at_zero(void **state)
 {
 	struct holding holding;
@@ -439,6 +488,9 @@ int main(void)
 		cmocka_unit_test_setup(extend_within_the_quota_reserves_the_difference, setup),
 		cmocka_unit_test_setup(extend_over_the_quota_changes_nothing, setup),
 		cmocka_unit_test_setup(extend_to_less_keeps_what_is_reserved, setup),
+		cmocka_unit_test_setup(shrink_gives_back_the_difference, setup),
+		cmocka_unit_test_setup(settle_goes_beyond_the_quota_and_denies_growth, setup),
+		cmocka_unit_test_setup(keys_of_different_kinds_do_not_meet, setup),
 		cmocka_unit_test_setup(commit_then_take_out_then_give_back_ends_at_zero, setup),
 		cmocka_unit_test_setup(put_back_can_be_taken_out_again, setup),
 		cmocka_unit_test_setup(
