@@ -8,6 +8,7 @@
 #include "cuslice/cuslice.h"
 #include "entry/entry.h"
 #include "governor/governor.h"
+#include "hooks/pending_frees.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 
@@ -73,6 +74,7 @@ PUBLIC int cuslice_read(int device, struct cuslice_slice *ret_slice, size_t size
 	slice.quota_bytes = ledger_quota((unsigned)device);
 	if (slice.quota_bytes == LEDGER_UNLIMITED)
 		slice.quota_bytes = CUSLICE_UNLIMITED;
+	pending_frees_collect((unsigned)device);
 	slice.used_bytes = ledger_used((unsigned)device);
 	slice.gpu_time_ns = governor_billed_ns((unsigned)device);
 	slice.share_ppm = governor_share((unsigned)device);

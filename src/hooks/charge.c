@@ -31,20 +31,26 @@ static bool is_enough_with(uint64_t pending_bytes, unsigned device, uint64_t byt
 }
 
 /* The quota has no room: it may have some once streams get to what was freed on them. */
-static COLD bool reserve_when_freed(
-	unsigned device, enum ledger_kind kind, uint64_t bytes, struct reservation *ret_reservation)
+static COLD bool extend_when_freed(struct reservation *reservation, uint64_t bytes)
 {
 	uint64_t until_ns = clock_now_ns() + PENDING_WAIT_NS;
+	uint64_t missing_bytes = bytes - reservation->bytes;
+	unsigned device = reservation->device;
 
 	for (;;) {
 		uint64_t now_ns = clock_now_ns();
 		uint64_t pending_bytes = pending_frees_collect(device);
-		if (ledger_reserve(device, kind, bytes, ret_reservation))
+		if (ledger_extend(reservation, bytes))
 			return true;
-		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, bytes))
-			return refuse(device, bytes);
+		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, missing_bytes))
+			return refuse(device, missing_bytes);
 		clock_sleep_ns(LOOK_AGAIN_NS);
 	}
+}
+
+static bool extend(struct reservation *reservation, uint64_t bytes)
+{
+	return ledger_extend(reservation, bytes) || extend_when_freed(reservation, bytes);
 }
 
 bool charge_begin_on(
@@ -54,9 +60,10 @@ bool charge_begin_on(
 	if (!slice_exists(device))
 		return true;
 	bytes = ledger_round(bytes);
-	ret_charge->is_counted =
-		ledger_reserve((unsigned)device, kind, bytes, &ret_charge->reservation) ||
-		reserve_when_freed((unsigned)device, kind, bytes, &ret_charge->reservation);
+	struct reservation *reservation = &ret_charge->reservation;
+	ret_charge->is_counted = ledger_reserve((unsigned)device, kind, bytes, reservation) ||
+				 (ledger_reserve((unsigned)device, kind, 0, reservation) &&
+					 extend_when_freed(reservation, bytes));
 	return ret_charge->is_counted;
 }
 
@@ -81,7 +88,7 @@ bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t b
 
 	if (!charge->is_counted)
 		return true;
-	if (res == CUDA_SUCCESS && ledger_extend(reservation, ledger_round(bytes)) &&
+	if (res == CUDA_SUCCESS && extend(reservation, ledger_round(bytes)) &&
 		ledger_commit(reservation, ledger_key(reservation->kind, handle), charge->context))
 		return true;
 	ledger_cancel(reservation);

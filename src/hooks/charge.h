@@ -41,8 +41,9 @@ bool charge_begin_on(CUdevice device, enum ledger_kind kind, uint64_t bytes,
 
 /* The driver has answered with `res`. Books what it gave, `bytes` under `handle` (with the
  * charge's kind; 0 is no handle), or cancels what was reserved.
- * Returns  false where the driver gave more than was reserved and that does not fit, or the ledger
- *          is out of memory: the caller gives it back and answers CUDA_ERROR_OUT_OF_MEMORY
+ * Returns  false where the driver gave more than was reserved and that does not fit, after waiting
+ *          as charge_begin() does, or the ledger is out of memory: the caller gives it back and
+ *          answers CUDA_ERROR_OUT_OF_MEMORY
  */
 bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t bytes) MUST_CHECK;
 

@@ -337,6 +337,7 @@ static void free_many_behind_gate(CUstream stream)
 		must(cu.cuMemFreeAsync(parts[i], stream), "cuMemFreeAsync");
 	say("many_pending %llu", (unsigned long long)used_bytes(0));
 	open_gate(stream);
+	say("read_reached %llu", (unsigned long long)used_bytes(0));
 	say_info("info_reached");
 }
 

@@ -141,6 +141,7 @@ class Memory(harness.Case):
         self.assertEqual(talk.seen["over"], [f"{OVER} 42"] * 3)
         self.assertEqual(talk.seen["info_pending"], [f"0 {quota}"] * 3)
         self.assertEqual(talk.seen["many_pending"], [str(1000 * 512)])
+        self.assertEqual(talk.seen["read_reached"], ["0"])
         self.assertEqual(talk.seen["info_reached"], [f"{quota} {quota}"] * 4)
         self.assertEqual(talk.seen["waited"], ["0"])
 
