@@ -5,12 +5,17 @@
  */
 #include "context.h"
 
+#include <string.h>
+
 #include "client.h"
 #include "entry.h"
 #include "memory.h"
 #include "module.h"
 #include "stream.h"
 #include "thread.h"
+
+/* Of which stacks are kept. */
+#define THREADS_PER_SM 2048u
 
 static uint64_t last_id;
 static CUcontext contexts;
@@ -40,14 +45,55 @@ CUresult context_resolve(CUcontext *ctx)
 	return handle_is(*ctx, HANDLE_CONTEXT) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
-static void set_default_limits(CUcontext ctx)
+static const size_t default_limits[CU_LIMIT_MAX] = {
+	[CU_LIMIT_STACK_SIZE] = 1024,
+	[CU_LIMIT_PRINTF_FIFO_SIZE] = (size_t)1 << 20,
+	[CU_LIMIT_MALLOC_HEAP_SIZE] = (size_t)8 << 20,
+	[CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH] = 2,
+	[CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048,
+	[CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = 64,
+};
+
+/* What one unit of a limit takes: a stack is there for every thread that the device can hold. */
+static uint64_t unit_bytes(const struct device *device, CUlimit limit)
 {
-	ctx->limits[CU_LIMIT_STACK_SIZE] = 1024;
-	ctx->limits[CU_LIMIT_PRINTF_FIFO_SIZE] = (size_t)1 << 20;
-	ctx->limits[CU_LIMIT_MALLOC_HEAP_SIZE] = (size_t)8 << 20;
-	ctx->limits[CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH] = 2;
-	ctx->limits[CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048;
-	ctx->limits[CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = 64;
+	switch (limit) {
+	case CU_LIMIT_STACK_SIZE:
+		return (uint64_t)device->info->sm_count * THREADS_PER_SM;
+	case CU_LIMIT_PRINTF_FIFO_SIZE:
+	case CU_LIMIT_MALLOC_HEAP_SIZE:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static uint64_t bytes_beyond_default(const struct device *device, CUlimit limit, size_t value)
+{
+	const size_t units = value > default_limits[limit] ? value - default_limits[limit] : 0;
+	uint64_t bytes;
+
+	if (__builtin_mul_overflow(units, unit_bytes(device, limit), &bytes))
+		return UINT64_MAX;
+	return bytes;
+}
+
+CUresult context_set_limit(CUcontext ctx, CUlimit limit, size_t value)
+{
+	const uint64_t bytes = bytes_beyond_default(ctx->device, limit, value);
+
+	if (bytes > ctx->device->info->memory_bytes)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	memory_discharge(ctx->device, ctx->heap_bytes[limit]);
+	if (!memory_charge(ctx->device, bytes)) {
+		/* Its old bytes were there a moment ago; if somebody took them they are gone. */
+		if (!memory_charge(ctx->device, ctx->heap_bytes[limit]))
+			ctx->heap_bytes[limit] = 0;
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	ctx->heap_bytes[limit] = bytes;
+	ctx->limits[limit] = value;
+	return CUDA_SUCCESS;
 }
 
 static CUresult register_at_server(CUcontext ctx)
@@ -76,7 +122,7 @@ CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ct
 	ctx->flags = flags;
 	ctx->api_version = 3020;
 	ctx->attachments = 1;
-	set_default_limits(ctx);
+	memcpy(ctx->limits, default_limits, sizeof(ctx->limits));
 	const CUresult result = register_at_server(ctx);
 
 	if (result != CUDA_SUCCESS) {
@@ -156,6 +202,8 @@ CUresult context_destroy(CUcontext ctx)
 	deps_clear(&ctx->orphans);
 	driver_unlock();
 	memory_release_all(ctx);
+	for (int limit = 0; limit < CU_LIMIT_MAX; limit++)
+		memory_discharge(ctx->device, ctx->heap_bytes[limit]);
 	if (!entry_is_null())
 		(void)client_ask(&request, &reply);
 	handle_recycle(&ctx->handle, HANDLE_CONTEXT);

@@ -32,6 +32,7 @@ struct CUctx_st {
 	CUmodule modules;    /* linked by their next_in_context */
 	CUcontext next;      /* in the list of all contexts */
 	size_t limits[CU_LIMIT_MAX];
+	uint64_t heap_bytes[CU_LIMIT_MAX]; /* taken for them beyond context_bytes */
 	CUfunc_cache cache_config;
 	CUsharedconfig shared_config;
 };
@@ -47,6 +48,12 @@ CUresult context_resolve(CUcontext *ctx);
 
 /* Makes a context on `device`, current nowhere. */
 CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ctx);
+
+/* Sets a limit and takes of the device what it needs beyond its default, whose bytes are among
+ * those of the context.
+ * Returns  CUDA_ERROR_OUT_OF_MEMORY if the device has no room; the limit is as it was then
+ */
+CUresult context_set_limit(CUcontext ctx, CUlimit limit, size_t value);
 
 /* Waits for all that runs in `ctx`, then ends it and all that belongs to it. */
 CUresult context_destroy(CUcontext ctx);

@@ -295,9 +295,7 @@ CUresult cuCtxSetLimit(CUlimit limit, size_t value)
 		return CUDA_ERROR_UNSUPPORTED_LIMIT;
 	const CUresult result = context_current(&ctx);
 
-	if (result == CUDA_SUCCESS)
-		ctx->limits[limit] = value;
-	return result;
+	return result == CUDA_SUCCESS ? context_set_limit(ctx, limit, value) : result;
 }
 
 CUresult cuCtxGetLimit(size_t *pvalue, CUlimit limit)

@@ -12,10 +12,20 @@
 #include "entry.h"
 #include "table.h"
 
-/* simgpu's private table: {size of the table in bytes, a constant}. Its uuid is made up; it lets
- * tests see that an interposer hands tables through untouched. Real drivers' tables are not here:
- * programs that need them do not run on simgpu. */
-static const size_t private_table[2] = {2 * sizeof(size_t), 0x51b6d0u};
+/* simgpu's private table: its size in bytes, a constant, and how the CUDA runtime comes to primary
+ * contexts on real drivers, past the exported symbols. Its uuid is made up; it lets tests see that
+ * an interposer hands tables through untouched, and what it makes of such contexts. Real drivers'
+ * tables are not here: programs that need them do not run on simgpu. */
+static const struct {
+	size_t size, constant;
+	CUresult (*retain_primary)(CUcontext *, CUdevice);
+	CUresult (*release_primary)(CUdevice);
+} private_table = {
+	.size = sizeof(private_table),
+	.constant = 0x51b6d0u,
+	.retain_primary = cuDevicePrimaryCtxRetain,
+	.release_primary = cuDevicePrimaryCtxRelease_v2,
+};
 static const CUuuid private_table_uuid = {.bytes = "simgpu-table-one"};
 
 /* Returns the first row of `name`, or NULL. */
@@ -116,6 +126,6 @@ CUresult cuGetExportTable(const void **ppExportTable, const CUuuid *pExportTable
 		*ppExportTable = NULL;
 		return CUDA_ERROR_NOT_FOUND;
 	}
-	*ppExportTable = private_table;
+	*ppExportTable = &private_table;
 	return CUDA_SUCCESS;
 }

@@ -167,7 +167,7 @@ static uint64_t round_up(const struct device *device, uint64_t size)
 	return (size + unit - 1) / unit * unit;
 }
 
-static bool charge(const struct device *device, uint64_t bytes)
+bool memory_charge(const struct device *device, uint64_t bytes)
 {
 	const struct wire_request request = {
 		.kind = WIRE_MEM_RESERVE, .device = device->index, .bytes = bytes};
@@ -176,7 +176,7 @@ static bool charge(const struct device *device, uint64_t bytes)
 	return entry_is_null() || (client_ask(&request, &reply) && reply.status == WIRE_OK);
 }
 
-static void discharge(const struct device *device, uint64_t bytes)
+void memory_discharge(const struct device *device, uint64_t bytes)
 {
 	const struct wire_request request = {
 		.kind = WIRE_MEM_RELEASE, .device = device->index, .bytes = bytes};
@@ -229,12 +229,12 @@ CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsig
 	memory->flags = flags;
 	memory->ctx = ctx;
 	memory->arena = low ? &low_arena : &device->arena;
-	if (!charge(device, memory->range.size)) {
+	if (!memory_charge(device, memory->range.size)) {
 		free(memory);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
 	if (!place(memory, device)) {
-		discharge(device, memory->range.size);
+		memory_discharge(device, memory->range.size);
 		free(memory);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
@@ -260,7 +260,7 @@ static void give_up_locked(struct memory *memory)
 			range->size = bytes;
 			give_range(memory->arena, range);
 		}
-		discharge(memory->ctx->device, bytes);
+		memory_discharge(memory->ctx->device, bytes);
 	} else if (memory->kind == MEMORY_HOST) {
 		munmap((void *)memory->range.base, memory->range.size);
 	}

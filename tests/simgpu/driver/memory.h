@@ -20,6 +20,8 @@
 
 #include "treap.h"
 
+struct device;
+
 enum memory_kind {
 	MEMORY_DEVICE,
 	MEMORY_MANAGED,
@@ -45,6 +47,12 @@ struct memory {
  */
 CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsigned flags, bool low,
 	CUdeviceptr *ret_address);
+
+/* Takes bytes of a device that no address stands for, or gives them back.
+ * Returns  false if the device has no room
+ */
+bool memory_charge(const struct device *device, uint64_t bytes);
+void memory_discharge(const struct device *device, uint64_t bytes);
 
 /* Gives the device or managed allocation that begins at `address` back. The caller has made sure
  * that no operation uses it any more.

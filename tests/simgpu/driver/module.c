@@ -163,6 +163,16 @@ static CUresult create_globals(CUmodule module)
 	return CUDA_SUCCESS;
 }
 
+static CUresult charge_code(CUmodule module)
+{
+	const struct device *device = module->ctx->device;
+
+	if (!memory_charge(device, device->info->module_bytes))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	module->code_bytes = device->info->module_bytes;
+	return CUDA_SUCCESS;
+}
+
 static void free_contents(CUmodule module)
 {
 	for (uint32_t i = 0; module->functions && i < module->image->kernel_count; i++) {
@@ -176,6 +186,7 @@ static void free_contents(CUmodule module)
 	free(module->functions);
 	if (module->globals)
 		(void)memory_release(module->globals);
+	memory_discharge(module->ctx->device, module->code_bytes);
 	if (!module->library)
 		sim_module_free(module->image);
 	handle_recycle(&module->handle, HANDLE_MODULE);
@@ -194,6 +205,8 @@ CUresult module_create(
 	CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
 
 	if (create_functions(module))
+		result = charge_code(module);
+	if (result == CUDA_SUCCESS)
 		result = create_globals(module);
 	if (result != CUDA_SUCCESS) {
 		free_contents(module);

@@ -44,6 +44,7 @@ struct CUmod_st {
 	CUlibrary library;              /* or NULL */
 	CUfunction *functions;          /* one for each kernel of the image */
 	CUdeviceptr globals;            /* all of them, one after the other; or 0 */
+	uint64_t code_bytes;            /* taken of the device for the code */
 };
 
 /* Ends a module of a context that is idle; the driver lock is held. */

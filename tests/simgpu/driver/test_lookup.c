@@ -163,7 +163,9 @@ static void one_private_table_exists(void **state)
 
 	(void)state;
 	must(cuGetExportTable(&table, &ours));
-	assert_int_equal(((const size_t *)table)[0], 2 * sizeof(size_t));
+	assert_int_equal(((const size_t *)table)[0], 2 * sizeof(size_t) + 2 * sizeof(void *));
+	assert_ptr_equal(
+		((void *const *)table)[2], dlsym(RTLD_DEFAULT, "cuDevicePrimaryCtxRetain"));
 	assert_cuda(CUDA_ERROR_NOT_FOUND, cuGetExportTable(&table, &other));
 	assert_null(table);
 }

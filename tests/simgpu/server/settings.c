@@ -44,6 +44,7 @@ static const struct key keys[] = {
 	{"memory", KEY_BYTES, true, true, 1, 1024 * 1024 * GIB, OF_DEVICE(memory_bytes)},
 	{"granularity", KEY_BYTES, true, false, 1, GIB, OF_DEVICE(granularity_bytes)},
 	{"context_bytes", KEY_BYTES, true, false, 0, 1024 * GIB, OF_DEVICE(context_bytes)},
+	{"module_bytes", KEY_BYTES, true, false, 0, 1024 * GIB, OF_DEVICE(module_bytes)},
 	{"sm_count", KEY_NUMBER, true, false, 1, 4096, OF_DEVICE(sm_count)},
 	{"cc", KEY_CAPABILITY, true, false, 0, 0, OF_DEVICE(cc_major)},
 };
