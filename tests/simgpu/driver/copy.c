@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Copies: all linear ones, plain, 2D, 3D and between devices. Every form becomes a 3D copy.
+ * Copies: plain, 2D, 3D and between devices, of linear memory and of arrays. Every form becomes a
+ * 3D copy.
  */
 #include "copy.h"
 
+#include "array.h"
 #include "entry.h"
 #include "memory.h"
 #include "stream.h"
@@ -17,13 +19,25 @@ struct side {
 	bool is_host; /* it is said to be; else it is what it is found to be */
 	bool is_device;
 	bool is_pageable;
+	const struct array_layout *array; /* of a side that is one */
 };
 
-static CUresult find_side(
-	CUmemorytype type, const void *host, CUdeviceptr device, struct side *ret_side)
+static CUresult find_array(CUarray array, struct side *ret_side)
+{
+	const CUresult result = array_find(array, &ret_side->start);
+
+	if (result == CUDA_SUCCESS)
+		ret_side->array = &array->layout;
+	return result;
+}
+
+static CUresult find_side(CUmemorytype type, const void *host, CUdeviceptr device, CUarray array,
+	struct side *ret_side)
 {
 	*ret_side = (struct side){0};
 	switch (type) {
+	case CU_MEMORYTYPE_ARRAY:
+		return find_array(array, ret_side);
 	case CU_MEMORYTYPE_HOST:
 		ret_side->start = (uintptr_t)host;
 		ret_side->is_host = true;
@@ -40,6 +54,22 @@ static CUresult find_side(
 	}
 }
 
+/* As place_side(), of an array, which has its own pitch. */
+static CUresult place_array(
+	struct side *side, const CUDA_MEMCPY3D *copy, size_t x, size_t y, size_t z)
+{
+	const struct array_layout *layout = side->array;
+
+	if (x > layout->row || copy->WidthInBytes > layout->row - x || y > layout->rows ||
+		copy->Height > layout->rows - y || z > layout->slices ||
+		copy->Depth > layout->slices - z)
+		return CUDA_ERROR_INVALID_VALUE;
+	side->pitch = layout->pitch;
+	side->slice = layout->slice;
+	side->start += z * layout->slice + y * layout->pitch + x;
+	return CUDA_SUCCESS;
+}
+
 /* Checks the memory that a side touches and completes what is known of it. */
 static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy, size_t x, size_t y,
 	size_t z, size_t slice_rows)
@@ -47,6 +77,8 @@ static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy, size_t 
 	const bool is_plane = copy->Depth <= 1;
 	struct memory memory;
 
+	if (side->array)
+		return place_array(side, copy, x, y, z);
 	if (side->pitch == 0 && copy->Height <= 1 && is_plane)
 		side->pitch = copy->WidthInBytes + x;
 	if (side->pitch < copy->WidthInBytes + x || (!is_plane && slice_rows < copy->Height + y))
@@ -101,10 +133,12 @@ CUresult copy_work_3d(const CUDA_MEMCPY3D *copy, struct work **ret_work)
 
 	if (!copy)
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = find_side(copy->srcMemoryType, copy->srcHost, copy->srcDevice, &src);
+	CUresult result = find_side(
+		copy->srcMemoryType, copy->srcHost, copy->srcDevice, copy->srcArray, &src);
 
 	if (result == CUDA_SUCCESS)
-		result = find_side(copy->dstMemoryType, copy->dstHost, copy->dstDevice, &dst);
+		result = find_side(
+			copy->dstMemoryType, copy->dstHost, copy->dstDevice, copy->dstArray, &dst);
 	if (result != CUDA_SUCCESS)
 		return result;
 	struct work *work = work_create(WORK_COPY);
@@ -187,15 +221,33 @@ static CUDA_MEMCPY3D any_to_any(CUdeviceptr dst, CUdeviceptr src, size_t bytes)
 		bytes);
 }
 
+/* Of one row of an array, from `offset` bytes on. */
+static CUDA_MEMCPY3D from_array(CUDA_MEMCPY3D copy, CUarray array, size_t offset)
+{
+	copy.srcMemoryType = CU_MEMORYTYPE_ARRAY;
+	copy.srcArray = array;
+	copy.srcXInBytes = offset;
+	return copy;
+}
+
+static CUDA_MEMCPY3D to_array(CUDA_MEMCPY3D copy, CUarray array, size_t offset)
+{
+	copy.dstMemoryType = CU_MEMORYTYPE_ARRAY;
+	copy.dstArray = array;
+	copy.dstXInBytes = offset;
+	return copy;
+}
+
 /* The members of the structs that differ in width and order only. */
-#define PLANE_MEMBERS(copy)                                                 \
-	.srcXInBytes = (copy)->srcXInBytes, .srcY = (copy)->srcY,           \
-	.srcMemoryType = (copy)->srcMemoryType, .srcHost = (copy)->srcHost, \
-	.srcDevice = (copy)->srcDevice, .srcPitch = (copy)->srcPitch,       \
-	.dstXInBytes = (copy)->dstXInBytes, .dstY = (copy)->dstY,           \
-	.dstMemoryType = (copy)->dstMemoryType, .dstHost = (copy)->dstHost, \
-	.dstDevice = (copy)->dstDevice, .dstPitch = (copy)->dstPitch,       \
-	.WidthInBytes = (copy)->WidthInBytes, .Height = (copy)->Height
+#define PLANE_MEMBERS(copy)                                                                     \
+	.srcXInBytes = (copy)->srcXInBytes, .srcY = (copy)->srcY,                               \
+	.srcMemoryType = (copy)->srcMemoryType, .srcHost = (copy)->srcHost,                     \
+	.srcDevice = (copy)->srcDevice, .srcArray = (copy)->srcArray,                           \
+	.srcPitch = (copy)->srcPitch, .dstXInBytes = (copy)->dstXInBytes, .dstY = (copy)->dstY, \
+	.dstMemoryType = (copy)->dstMemoryType, .dstHost = (copy)->dstHost,                     \
+	.dstDevice = (copy)->dstDevice, .dstArray = (copy)->dstArray,                           \
+	.dstPitch = (copy)->dstPitch, .WidthInBytes = (copy)->WidthInBytes,                     \
+	.Height = (copy)->Height
 #define SPACE_MEMBERS(copy)                                                        \
 	PLANE_MEMBERS(copy), .srcZ = (copy)->srcZ, .srcHeight = (copy)->srcHeight, \
 			     .dstZ = (copy)->dstZ, .dstHeight = (copy)->dstHeight, \
@@ -334,3 +386,48 @@ NOW(cuMemcpy3DPeer, (const CUDA_MEMCPY3D_PEER *p), space_peer(p))
 NOW_PTDS(cuMemcpy3DPeer_ptds, (const CUDA_MEMCPY3D_PEER *p), space_peer(p))
 LATER(cuMemcpy3DPeerAsync, (const CUDA_MEMCPY3D_PEER *p, CUstream stream), space_peer(p))
 LATER_PTSZ(cuMemcpy3DPeerAsync_ptsz, (const CUDA_MEMCPY3D_PEER *p, CUstream stream), space_peer(p))
+
+#define D_TO_A to_array(d_to_d(0, src, n), dst, dst_x)
+#define A_TO_D from_array(d_to_d(dst, 0, n), src, src_x)
+#define H_TO_A to_array(h_to_d(0, src, n), dst, dst_x)
+#define A_TO_H from_array(d_to_h(dst, 0, n), src, src_x)
+#define A_TO_A from_array(to_array(d_to_d(0, 0, n), dst, dst_x), src, src_x)
+#define ARGS (CUarray dst, size_t dst_x, CUdeviceptr src, size_t n)
+NOW(cuMemcpyDtoA_v2, ARGS, D_TO_A)
+NOW_PTDS(cuMemcpyDtoA_v2_ptds, ARGS, D_TO_A)
+#undef ARGS
+#define ARGS (CUdeviceptr dst, CUarray src, size_t src_x, size_t n)
+NOW(cuMemcpyAtoD_v2, ARGS, A_TO_D)
+NOW_PTDS(cuMemcpyAtoD_v2_ptds, ARGS, A_TO_D)
+#undef ARGS
+#define ARGS (CUarray dst, size_t dst_x, const void *src, size_t n)
+NOW(cuMemcpyHtoA_v2, ARGS, H_TO_A)
+NOW_PTDS(cuMemcpyHtoA_v2_ptds, ARGS, H_TO_A)
+#undef ARGS
+#define ARGS (CUarray dst, size_t dst_x, const void *src, size_t n, CUstream stream)
+LATER(cuMemcpyHtoAAsync_v2, ARGS, H_TO_A)
+LATER_PTSZ(cuMemcpyHtoAAsync_v2_ptsz, ARGS, H_TO_A)
+#undef ARGS
+#define ARGS (void *dst, CUarray src, size_t src_x, size_t n)
+NOW(cuMemcpyAtoH_v2, ARGS, A_TO_H)
+NOW_PTDS(cuMemcpyAtoH_v2_ptds, ARGS, A_TO_H)
+#undef ARGS
+#define ARGS (void *dst, CUarray src, size_t src_x, size_t n, CUstream stream)
+LATER(cuMemcpyAtoHAsync_v2, ARGS, A_TO_H)
+LATER_PTSZ(cuMemcpyAtoHAsync_v2_ptsz, ARGS, A_TO_H)
+#undef ARGS
+#define ARGS (CUarray dst, size_t dst_x, CUarray src, size_t src_x, size_t n)
+NOW(cuMemcpyAtoA_v2, ARGS, A_TO_A)
+NOW_PTDS(cuMemcpyAtoA_v2_ptds, ARGS, A_TO_A)
+#undef ARGS
+
+NOW(cuMemcpyDtoA, (CUarray dst, unsigned int dst_x, CUdeviceptr_v1 src, unsigned int n), D_TO_A)
+NOW(cuMemcpyAtoD, (CUdeviceptr_v1 dst, CUarray src, unsigned int src_x, unsigned int n), A_TO_D)
+NOW(cuMemcpyHtoA, (CUarray dst, unsigned int dst_x, const void *src, unsigned int n), H_TO_A)
+LATER(cuMemcpyHtoAAsync,
+	(CUarray dst, unsigned int dst_x, const void *src, unsigned int n, CUstream stream), H_TO_A)
+NOW(cuMemcpyAtoH, (void *dst, CUarray src, unsigned int src_x, unsigned int n), A_TO_H)
+LATER(cuMemcpyAtoHAsync,
+	(void *dst, CUarray src, unsigned int src_x, unsigned int n, CUstream stream), A_TO_H)
+NOW(cuMemcpyAtoA,
+	(CUarray dst, unsigned int dst_x, CUarray src, unsigned int src_x, unsigned int n), A_TO_A)

@@ -14,7 +14,7 @@ struct work;
 
 /* Makes work of a description.
  * Returns  CUDA_ERROR_INVALID_VALUE if it makes no sense or touches device memory that is not
- *          there; arrays are not supported
+ *          there
  */
 CUresult copy_work_3d(const CUDA_MEMCPY3D *copy, struct work **ret_work);
 

@@ -244,7 +244,8 @@ CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsig
 
 static bool is_on_device(const struct memory *memory)
 {
-	return memory->kind == MEMORY_DEVICE || memory->kind == MEMORY_MANAGED;
+	return memory->kind == MEMORY_DEVICE || memory->kind == MEMORY_MANAGED ||
+	       memory->kind == MEMORY_ARRAY;
 }
 
 /* Gives the addresses and bytes of `memory`, which is no longer known, back. */
@@ -261,7 +262,7 @@ static void give_up_locked(struct memory *memory)
 			give_range(memory->arena, range);
 		}
 		memory_discharge(memory->ctx->device, bytes);
-	} else if (memory->kind == MEMORY_HOST) {
+	} else if (memory->kind == MEMORY_HOST || memory->kind == MEMORY_EXTERNAL) {
 		munmap((void *)memory->range.base, memory->range.size);
 	}
 	free(memory);
@@ -274,7 +275,8 @@ CUresult memory_release(CUdeviceptr address)
 	pthread_mutex_lock(&lock);
 	struct memory *memory = (struct memory *)treap_find(known, (uintptr_t)address);
 
-	if (memory && memory->range.base == address && is_on_device(memory)) {
+	if (memory && memory->range.base == address &&
+		(is_on_device(memory) || memory->kind == MEMORY_EXTERNAL)) {
 		treap_remove(&known, (uintptr_t)address);
 		give_up_locked(memory);
 		result = CUDA_SUCCESS;

@@ -25,6 +25,8 @@ struct device;
 enum memory_kind {
 	MEMORY_DEVICE,
 	MEMORY_MANAGED,
+	MEMORY_ARRAY,      /* behind an array: no program knows the address */
+	MEMORY_EXTERNAL,   /* somebody else's, mapped here; device memory to the program */
 	MEMORY_HOST,       /* allocated by the driver */
 	MEMORY_REGISTERED, /* the program's own */
 };
@@ -36,7 +38,7 @@ struct memory {
 	enum memory_kind kind;
 	unsigned flags; /* as given by the caller */
 	CUcontext ctx;
-	struct arena *arena; /* of device and managed memory */
+	struct arena *arena; /* of what is taken from the device */
 	uint64_t id;
 };
 
@@ -54,8 +56,8 @@ CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsig
 bool memory_charge(const struct device *device, uint64_t bytes);
 void memory_discharge(const struct device *device, uint64_t bytes);
 
-/* Gives the device or managed allocation that begins at `address` back. The caller has made sure
- * that no operation uses it any more.
+/* Gives the memory of the device, or mapped external memory, that begins at `address` back. The
+ * caller has made sure that no operation uses it any more.
  * Returns  CUDA_ERROR_INVALID_VALUE if none begins there
  */
 CUresult memory_release(CUdeviceptr address);
@@ -63,7 +65,7 @@ CUresult memory_release(CUdeviceptr address);
 /* The same at stream order, in the effects thread: there is nobody to tell of an error. */
 void memory_release_unordered(CUdeviceptr address);
 
-/* Makes `size` bytes at `address` known as host memory. Returns
+/* Makes `size` bytes at `address` known as host or external memory. Returns
  * CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED if a part of them is known. */
 CUresult memory_add_host(
 	CUcontext ctx, enum memory_kind kind, void *address, size_t size, unsigned flags);

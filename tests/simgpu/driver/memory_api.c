@@ -121,7 +121,8 @@ static CUresult release(CUdeviceptr address)
 	if (result != CUDA_SUCCESS)
 		return result;
 	if (!memory_find(address, &memory) || memory.range.base != address ||
-		(memory.kind != MEMORY_DEVICE && memory.kind != MEMORY_MANAGED))
+		(memory.kind != MEMORY_DEVICE && memory.kind != MEMORY_MANAGED &&
+			memory.kind != MEMORY_EXTERNAL))
 		return CUDA_ERROR_INVALID_VALUE;
 	result = context_wait(memory.ctx);
 	return result == CUDA_SUCCESS ? memory_release(address) : result;

@@ -13,7 +13,8 @@
 
 static bool is_device(const struct memory *memory)
 {
-	return memory->kind == MEMORY_DEVICE || memory->kind == MEMORY_MANAGED;
+	return memory->kind == MEMORY_DEVICE || memory->kind == MEMORY_MANAGED ||
+	       memory->kind == MEMORY_EXTERNAL;
 }
 
 /* Finds attributes that are an int or an enum; false: it is none of those. */
@@ -58,7 +59,7 @@ static bool find_long(CUpointer_attribute attribute, CUdeviceptr ptr, const stru
 		return true;
 	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
 		*ret_value = ptr;
-		return memory->kind != MEMORY_DEVICE;
+		return memory->kind != MEMORY_DEVICE && memory->kind != MEMORY_EXTERNAL;
 	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
 	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
 		*ret_value = memory->id;

@@ -248,13 +248,11 @@ static bool init_can_fail_once(void)
 
 static bool what_is_not_there_is_counted(void)
 {
-	CUarray array;
-	CUDA_ARRAY_DESCRIPTOR descriptor = {.Width = 1};
+	CUtexref texture;
 
-	return cuInit(0) == CUDA_SUCCESS &&
-	       cuArrayCreate(&array, &descriptor) == CUDA_ERROR_NOT_SUPPORTED &&
-	       cuArrayCreate(&array, &descriptor) == CUDA_ERROR_NOT_SUPPORTED &&
-	       system(SIMGPU_COMMAND " account | grep -q cuArrayCreate_v2") == 0;
+	return cuInit(0) == CUDA_SUCCESS && cuTexRefCreate(&texture) == CUDA_ERROR_NOT_SUPPORTED &&
+	       cuTexRefCreate(&texture) == CUDA_ERROR_NOT_SUPPORTED &&
+	       system(SIMGPU_COMMAND " account | grep -q cuTexRefCreate") == 0;
 }
 
 /* A process that loses its machine is told so and does not hang. */
