@@ -5,6 +5,7 @@
  * looks at no device, so it works wherever the program will run, and at any time.
  */
 #include "cli/commands.h"
+#include "cli/explain_group.h"
 #include "cli/json.h"
 #include "cli/verdict.h"
 #include "config/config_parse.h"
@@ -162,6 +163,7 @@ static void print_text(const struct config *config)
 	if (config->is_disabled)
 		printf("everything is off: CUSLICE_DISABLE=1\n");
 	for_each_group(config, print_group);
+	explain_group_print(config);
 	printf("files\n");
 	for (unsigned i = 0; i < config->file_count; i++)
 		printf("  %s (%s%s)\n", config->files[i].path,
@@ -229,6 +231,7 @@ static void print_json(const struct config *config)
 	json_begin("settings", '[');
 	for_each_group(config, json_group);
 	json_end(']');
+	explain_group_json(config);
 	json_begin("files", '[');
 	for (unsigned i = 0; i < config->file_count; i++) {
 		json_begin(NULL, '{');

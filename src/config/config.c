@@ -182,12 +182,17 @@ const struct config_value *config_chosen(const struct config *config, enum confi
 	return choose(config, key, false);
 }
 
+bool config_refuses(const struct config *config, enum config_source source)
+{
+	const struct config_value *chosen =
+		choose(config, CONFIG_ON_ERROR, source == CONFIG_POLICY);
+
+	return chosen == NULL || chosen->on_error == CONFIG_REFUSE;
+}
+
 static bool policy_is_refused(const struct config *config)
 {
-	const struct config_value *chosen = choose(config, CONFIG_ON_ERROR, true);
-
-	return config->policy_problem_count > 0 &&
-	       (chosen == NULL || chosen->on_error == CONFIG_REFUSE);
+	return config->policy_problem_count > 0 && config_refuses(config, CONFIG_POLICY);
 }
 
 bool config_is_refused(const struct config *config)

@@ -29,9 +29,13 @@
 #define CONFIG_MAX_PROBLEMS 4
 #define CONFIG_PROBLEM_LEN  400
 #define CONFIG_PATH_LEN     512
-#define CONFIG_TEXT_LEN     64
+#define CONFIG_TEXT_LEN     200
 #define CONFIG_UUID_LEN     16
 #define CONFIG_NAME_LEN     80
+#define CONFIG_GROUP_LEN    64 /* the longest name of a group */
+
+#define CONFIG_NO_GROUP     "none"
+#define CONFIG_GROUP_SUFFIX ".group" /* of the files that groups share */
 
 enum config_key {
 #define OPTION(KEY, parser, scope, default_text, sentence) CONFIG_##KEY,
@@ -57,7 +61,7 @@ struct config_value {
 	enum config_source source;
 	struct config_devices devices;
 	unsigned file, line;        /* where, unless in the environment; file as in config.files */
-	char text[CONFIG_TEXT_LEN]; /* as written, perhaps cut */
+	char text[CONFIG_TEXT_LEN]; /* as written; a group in full, others perhaps cut */
 	union {
 		struct size_value memory;
 		struct share_value compute;
@@ -132,14 +136,18 @@ struct config_device config_device_of(const struct config_value *value);
 bool config_names_devices_by_number(const struct config *config);
 bool config_names_devices_by_uuid(const struct config *config);
 
-/* The value that decides a setting of the process (on_error, log, config, disable): the strictest
- * of policy and environment, else the defaults'. For the log the environment comes first. NULL
- * where nobody says anything. */
+/* The value that decides a setting of the process (group, on_error, log, config, disable): the
+ * strictest of policy and environment, else the defaults'. For the log the environment comes first,
+ * for the group the policy. NULL where nobody says anything. */
 const struct config_value *config_chosen(const struct config *config, enum config_key key);
 
 /* True where the program must not get a GPU: something was not understood, and on_error says
  * refuse. For the policy's own problems only the policy's on_error counts. */
 bool config_is_refused(const struct config *config);
+
+/* True where what `source` asked for and cannot be had must keep the program from a GPU: its
+ * on_error says refuse. For what the policy asks for only the policy's own counts. */
+bool config_refuses(const struct config *config, enum config_source source);
 
 /* True where any device is to be limited in memory, or in compute to less than all of it. */
 bool config_limits_memory(const struct config *config);

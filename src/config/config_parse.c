@@ -88,6 +88,50 @@ static const char *parse_path(const char *text, struct config_value *value)
 	return strlen(text) < CONFIG_PATH_LEN ? NULL : "the name of the file is too long";
 }
 
+static bool is_group_name(const char *text, size_t len)
+{
+	static const char letters[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+	return len > 0 && len <= CONFIG_GROUP_LEN && *text != '.' && strspn(text, letters) >= len;
+}
+
+bool config_is_group_file(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t suffix_len = strlen(CONFIG_GROUP_SUFFIX);
+	size_t len = slash == NULL ? 0 : strlen(slash + 1);
+
+	return len > suffix_len && strcmp(slash + 1 + len - suffix_len, CONFIG_GROUP_SUFFIX) == 0;
+}
+
+/* The path of a directory, or of a group's file in one. */
+static const char *check_group_path(const char *text)
+{
+	if (strlen(text) >= CONFIG_TEXT_LEN)
+		return "the path is too long";
+	for (const char *at = text; *at != '\0'; at++) {
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			return "the path has a control character";
+	}
+	const char *name = strrchr(text, '/') + 1;
+	if (config_is_group_file(text) &&
+		!is_group_name(name, strlen(name) - strlen(CONFIG_GROUP_SUFFIX)))
+		return "the file is not named as a group can be";
+	return NULL;
+}
+
+static const char *parse_group(const char *text, struct config_value *value)
+{
+	(void)value;
+	if (*text == '/')
+		return check_group_path(text);
+	if (is_group_name(text, strlen(text)))
+		return NULL;
+	return "use a name (1 to 64 letters, digits, '.', '_' and '-', no '.' in front), the full "
+	       "path of a directory, or none";
+}
+
 static const char *parse_disable(const char *text, struct config_value *value)
 {
 	if (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)

@@ -25,6 +25,10 @@ extern const struct config_option config_options[CONFIG_KEY_COUNT];
  */
 const char *config_parse_value(const char *text, struct config_value *value) MUST_CHECK;
 
+/* True for a path that names the file of a group itself, not a directory for it: it ends in
+ * `/NAME.group`. */
+bool config_is_group_file(const char *path);
+
 /* Reads a device: `0`, `GPU-<uuid>` or `MIG-<uuid>`. Underscores may stand for the dashes, as they
  * must in variables that pass through a shell. False where it is none. */
 bool config_parse_device(

@@ -18,7 +18,7 @@
 
 extern char **environ;
 
-#define MAX_ADDED 5
+#define MAX_ADDED 6
 
 static bool begins_with(const char *text, const char *start)
 {
@@ -68,6 +68,7 @@ static char **make(enum setup setup, const char *library, const char *simgpu)
 		(simgpu != NULL && (!add(made, &count, "SIMGPU_NULL", "1") ||
 					   !add(made, &count, "LD_LIBRARY_PATH", simgpu))) ||
 		(setup != SETUP_BARE && (!add(made, &count, "LD_PRELOAD", library) ||
+						!add(made, &count, "CUSLICE_GROUP", "none") ||
 						!add(made, &count, "CUSLICE_MEMORY", "50%"))) ||
 		(setup == SETUP_SHARE && !add(made, &count, "CUSLICE_COMPUTE", "50%")))
 		return NULL;

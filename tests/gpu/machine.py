@@ -65,7 +65,7 @@ class Machine:
 
     def slice(self, memory=None, compute=None):
         """The environment of a slice: bytes, and a share such as 25%."""
-        env = {"LD_PRELOAD": self.library()}
+        env = {"LD_PRELOAD": self.library(), "CUSLICE_GROUP": "none"}
         if memory is not None:
             env["CUSLICE_MEMORY"] = str(memory)
         if compute is not None:

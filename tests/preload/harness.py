@@ -29,9 +29,11 @@ PATIENCE_S = 60  # a sanitizer on a slow machine
 
 
 def base_environment():
-    """Ours, without what a caller may have set for cuslice or simgpu."""
-    return {name: value for name, value in os.environ.items()
+    """Ours, without what a caller may have set for cuslice or simgpu. Each process is for itself,
+    also where the tests run in a container, which makes a group."""
+    kept = {name: value for name, value in os.environ.items()
             if not name.startswith(("CUSLICE_", "SIMGPU_", "CUDA_")) and name != "LD_PRELOAD"}
+    return kept | {"CUSLICE_GROUP": "none"}
 
 
 def preload(*libraries):

@@ -236,7 +236,7 @@ class Devices(Tree):
         self.assertIn(f"{file}:2: memory", run(self.program, "run", "--config", file).stderr)
 
 
-class Explain(unittest.TestCase):
+class ExplainCase(unittest.TestCase):
     def setUp(self):
         holder = tempfile.TemporaryDirectory()
         self.addCleanup(holder.cleanup)
@@ -264,6 +264,8 @@ class Explain(unittest.TestCase):
         return tuple([(value["value"], value["origin"], value.get("reason"))
                       for value in rows[0][which]] for which in ("counts", "lost"))
 
+
+class Explain(ExplainCase):
     def test_nothing_set_is_said(self):
         text = self.explain()
         self.assertRegex(text, r"every device\n  memory +no limit +by default\n")
@@ -364,6 +366,69 @@ class Explain(unittest.TestCase):
     def test_many_problems_are_counted(self):
         self.policy("[slice]\n" + "x\n" * 20)
         self.assertIn("and 16 more", self.explain(status=1))
+
+
+class ExplainGroup(ExplainCase):
+    def group(self, **environment):
+        return json.loads(self.explain("--json", **environment))["group"]
+
+    def setUp(self):
+        super().setUp()
+        (self.root / "base").mkdir()
+        self.folder = f"base/cuslice-{os.geteuid()}"
+
+    def test_none_is_said(self):
+        self.assertEqual(self.group(CUSLICE_GROUP="none"),
+                         {"kind": "none", "origin": "CUSLICE_GROUP"})
+        self.assertRegex(self.explain(CUSLICE_GROUP="none"),
+                         r"\ngroup\n  key +none +CUSLICE_GROUP\nfiles\n")
+
+    def test_disable_is_said(self):
+        self.assertEqual(self.group(CUSLICE_DISABLE="1"),
+                         {"kind": "none", "origin": "everything is off"})
+
+    def test_name_leads_to_the_folder_of_the_user(self):
+        path = f"{self.folder}/train.group"
+        self.assertEqual(self.group(CUSLICE_GROUP="train"), {
+            "kind": "name", "origin": "CUSLICE_GROUP", "key": "train", "segment": path,
+            "exists": False, "used": True})
+        self.assertRegex(self.explain(CUSLICE_GROUP="train"),
+                         rf"  key +train +CUSLICE_GROUP\n  segment +{path}, not there yet\n")
+        self.assertEqual(os.listdir(self.root / "base"), [])
+        (self.root / self.folder).mkdir(0o700)
+        (self.root / path).touch()
+        self.assertTrue(self.group(CUSLICE_GROUP="train")["exists"])
+
+    def test_policy_comes_before_the_variable(self):
+        self.policy("[slice]\ngroup = /run\n")
+        group = self.group(CUSLICE_GROUP="none")
+        self.assertEqual((group["kind"], group["origin"], group["segment"]),
+                         ("path", "policy/site.ini:2", "/run/cuslice.group"))
+        self.assertEqual(self.setting("group", CUSLICE_GROUP="none")[1],
+                         [("none", "CUSLICE_GROUP", "policy/site.ini:2 comes first")])
+
+    def test_folder_that_is_not_trusted_is_said_with_what_would_be_right(self):
+        (self.root / self.folder).mkdir()
+        (self.root / self.folder).chmod(0o777)
+        problem = self.group(CUSLICE_GROUP="train")["problem"]
+        for part in (self.folder, f"user {os.geteuid()}", "mode 0777", "chmod go-w"):
+            self.assertIn(part, problem)
+        self.assertIn(f"  cannot be joined: {problem}\n", self.explain(CUSLICE_GROUP="train"))
+
+    def test_container_has_a_group_that_counts_where_anything_is_limited(self):
+        inside = ("unshare", "-rpf", "--mount-proc", EXPLAINER, "explain", "--json")
+        groups = []
+        for limits in ({}, {"CUSLICE_MEMORY": "1GiB"}):
+            done = subprocess.run(inside, cwd=self.root, capture_output=True, check=False,
+                                  timeout=60, env={"PATH": os.environ["PATH"]} | limits)
+            if b"unshare:" in done.stderr:
+                self.skipTest("no PID namespace can be made here")
+            groups.append(json.loads(done.stdout)["group"])
+        self.assertEqual([(group["kind"], group["origin"], group["used"]) for group in groups],
+                         [("container", "the PID namespace", False),
+                          ("container", "the PID namespace", True)])
+        for group in groups:
+            self.assertRegex(group["segment"], r"^base/cuslice-0/pidns-[0-9a-f]+-[0-9]+.group$")
 
 
 class Elsewhere(unittest.TestCase):

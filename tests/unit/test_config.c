@@ -337,6 +337,28 @@ static void burst_is_read(void **state)
 	assert_false(config_limits_compute(&config));
 }
 
+static void group_of_odd_bytes_or_length_is_a_problem(void **state)
+{
+	static char path[64 + CONFIG_TEXT_LEN] = "CUSLICE_GROUP=/";
+	char *const bad[] = {(char *)"CUSLICE_GROUP=gr\xc3\xbcn",
+		(char *)"CUSLICE_GROUP=/run/\x1b[2J", (char *)"CUSLICE_GROUP=/run/a\n"};
+	size_t longest = strlen("CUSLICE_GROUP=") + CONFIG_TEXT_LEN - 1;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		READ(bad[i]);
+		assert_int_equal(config.problem_count, 1);
+		assert_null(config_chosen(&config, CONFIG_GROUP));
+	}
+	memset(path + strlen(path), 'x', longest - strlen(path));
+	READ(path);
+	assert_int_equal(config.problem_count, 0);
+	assert_string_equal(config_chosen(&config, CONFIG_GROUP)->text, strchr(path, '/'));
+	path[longest] = 'x';
+	READ(path);
+	assert_non_null(strstr(config.problems[0], "the path is too long"));
+}
+
 static void disable_turns_all_off(void **state)
 {
 	(void)state;
@@ -435,6 +457,7 @@ int main(void)
 		cmocka_unit_test(read_more_settings_than_kept_is_a_problem),
 		cmocka_unit_test(read_variable_twice_is_the_stricter),
 		cmocka_unit_test(burst_is_read),
+		cmocka_unit_test(group_of_odd_bytes_or_length_is_a_problem),
 		cmocka_unit_test(disable_turns_all_off),
 		cmocka_unit_test(disable_0_turns_nothing_off),
 		cmocka_unit_test(disable_that_is_not_understood_turns_nothing_off),

@@ -50,7 +50,7 @@ class Tree(unittest.TestCase):
 
     def run_program(self, *wrapper, preload=True, **environment):
         """Tells what cuInit answers, and the memory of two devices of 16 GiB."""
-        base = {"PATH": os.environ["PATH"], "HOME": str(self.root)}
+        base = {"PATH": os.environ["PATH"], "HOME": str(self.root), "CUSLICE_GROUP": "none"}
         if preload:
             base["LD_PRELOAD"] = str(LIBRARY)
         words = [f"{name}={value}" for name, value in (base | environment).items()]

@@ -11,11 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KIB  1024ull
-#define MIB  (1024 * KIB)
-#define GIB  (1024 * MIB)
-#define MS   1000000ull
-#define UUID "12345678-9abc-def0-1234-56789abcdef0"
+#define KIB     1024ull
+#define MIB     (1024 * KIB)
+#define GIB     (1024 * MIB)
+#define MS      1000000ull
+#define NAME_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define UUID    "12345678-9abc-def0-1234-56789abcdef0"
 
 /* A value that is understood the same in a variable and in a file. */
 static const struct {
@@ -66,6 +67,19 @@ static const struct {
 	{CONFIG_BURST, "1s", 1000 * MS},
 	{CONFIG_BURST, "10s", 10000 * MS},
 	{CONFIG_BURST, "10000ms", 10000 * MS},
+	{CONFIG_GROUP, "a", 1},
+	{CONFIG_GROUP, "train-7.b_C", 1},
+	{CONFIG_GROUP, NAME_64, 1},
+	{CONFIG_GROUP, "none", 1},
+	{CONFIG_GROUP, "-", 1},
+	{CONFIG_GROUP, "a.group", 1},
+	{CONFIG_GROUP, "/", 1},
+	{CONFIG_GROUP, "/run/group", 1},
+	{CONFIG_GROUP, "/run/group/", 1},
+	{CONFIG_GROUP, "/run/two words", 1},
+	{CONFIG_GROUP, "/run/.group", 1},
+	{CONFIG_GROUP, "/run/a.group", 1},
+	{CONFIG_GROUP, "/run/" NAME_64 ".group", 1},
 	{CONFIG_ON_ERROR, "refuse", CONFIG_REFUSE},
 	{CONFIG_ON_ERROR, "warn", CONFIG_WARN},
 	{CONFIG_LOG, "error", LOG_ERROR},
@@ -146,6 +160,18 @@ static const struct {
 	{CONFIG_BURST, "20msec", "a whole number of us, ms or s"},
 	{CONFIG_BURST, "20ns", "a whole number of us, ms or s"},
 	{CONFIG_BURST, "1m", "a whole number of us, ms or s"},
+	{CONFIG_GROUP, "", "use a name"},
+	{CONFIG_GROUP, "two words", "use a name"},
+	{CONFIG_GROUP, ".a", "no '.' in front"},
+	{CONFIG_GROUP, "..", "no '.' in front"},
+	{CONFIG_GROUP, "a/b", "the full path of a directory"},
+	{CONFIG_GROUP, "./a", "the full path of a directory"},
+	{CONFIG_GROUP, "a:b", "use a name"},
+	{CONFIG_GROUP, "a%s", "use a name"},
+	{CONFIG_GROUP, NAME_64 "x", "use a name"},
+	{CONFIG_GROUP, "/run/..group", "not named as a group"},
+	{CONFIG_GROUP, "/run/a b.group", "not named as a group"},
+	{CONFIG_GROUP, "/run/" NAME_64 "x.group", "not named as a group"},
 	{CONFIG_ON_ERROR, "", "use refuse or warn"},
 	{CONFIG_ON_ERROR, "ignore", "use refuse or warn"},
 	{CONFIG_ON_ERROR, "Warn", "use refuse or warn"},
@@ -156,11 +182,11 @@ static const struct {
 
 /* Names of variables that mean nothing. */
 static const char *const bad_names[] = {"CUSLICE_MEMORIE", "CUSLICE_memory", "CUSLICE_",
-	"CUSLICE_GROUP", "CUSLICE_WEIGHT", "CUSLICE_MEMORY_", "CUSLICE_MEMORY_64",
-	"CUSLICE_MEMORY_-1", "CUSLICE_MEMORY_1x", "CUSLICE_MEMORY_0_1", "CUSLICE_MEMORY_000",
-	"CUSLICE_MEMORY_GPU", "CUSLICE_MEMORY_GPU_1", "CUSLICE_MEMORY_GPU-" UUID "0",
-	"CUSLICE_MEMORY_gpu-" UUID, "CUSLICE_MEMORY_ABC-" UUID, "CUSLICE_LOG_0",
-	"CUSLICE_DISABLE_0", "CUSLICE_CONFIG_0", "CUSLICE_BURST_64"};
+	"CUSLICE_GROUP_0", "CUSLICE_GROUPS", "CUSLICE_WEIGHT", "CUSLICE_MEMORY_",
+	"CUSLICE_MEMORY_64", "CUSLICE_MEMORY_-1", "CUSLICE_MEMORY_1x", "CUSLICE_MEMORY_0_1",
+	"CUSLICE_MEMORY_000", "CUSLICE_MEMORY_GPU", "CUSLICE_MEMORY_GPU_1",
+	"CUSLICE_MEMORY_GPU-" UUID "0", "CUSLICE_MEMORY_gpu-" UUID, "CUSLICE_MEMORY_ABC-" UUID,
+	"CUSLICE_LOG_0", "CUSLICE_DISABLE_0", "CUSLICE_CONFIG_0", "CUSLICE_BURST_64"};
 
 /* Files that are understood, and the memory that they give device 5. */
 static const struct {
@@ -205,11 +231,11 @@ static const struct {
 	{"[slice]\n= 4GiB\n", 2, "\"\": no such setting"},
 	{"[slice]\nmemory =\n", 2, "memory = \"\": a number is needed"},
 	{"[slice]\nmemory = = 4GiB\n", 2, "memory = \"= 4GiB\""},
-	{"[slice]\nMemory = 4GiB\n", 2, "no such setting; there are memory, compute, burst, on_e"},
+	{"[slice]\nMemory = 4GiB\n", 2, "no such setting; there are memory, compute, burst, group"},
 	{"[slice]\nCUSLICE_MEMORY = 4GiB\n", 2, "\"CUSLICE_MEMORY\": no such setting"},
 	{"[slice]\nweight = 3\n", 2, "\"weight\": no such setting"},
 	{"[slice]\nborrow = yes\n", 2, "\"borrow\": no such setting"},
-	{"[slice]\ngroup = a\n", 2, "\"group\": no such setting"},
+	{"[device 0]\ngroup = a\n", 2, "for all devices together"},
 	{"[slice]\nmechanism = sm\n", 2, "\"mechanism\": no such setting"},
 	{"[slice]\nconfig = a.ini\n", 2, "in the environment alone"},
 	{"[slice]\ndisable = 1\n", 2, "in the environment alone"},
@@ -243,13 +269,21 @@ static const struct {
 
 static unsigned case_count;
 
+static bool has_group(const char *text)
+{
+	const struct config_value *chosen = config_chosen(&config, CONFIG_GROUP);
+
+	return chosen != NULL && strcmp(chosen->text, text) == 0;
+}
+
 static void expect_result(enum config_key key, uint64_t result, const char *text)
 {
 	uint64_t found = key == CONFIG_MEMORY     ? tree_memory(ANY)
 			 : key == CONFIG_COMPUTE  ? tree_compute(ANY)
 			 : key == CONFIG_BURST    ? tree_burst(ANY)
 			 : key == CONFIG_ON_ERROR ? (uint64_t)config.on_error
-						  : (uint64_t)config.log;
+			 : key == CONFIG_LOG      ? (uint64_t)config.log
+						  : has_group(text);
 
 	case_count++;
 	if (config.problem_count != 0)
