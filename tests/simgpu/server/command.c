@@ -25,7 +25,7 @@ int command_usage(const char *arguments)
 	return EXIT_USAGE;
 }
 
-static int connect_to(const char *dir)
+int command_connect_to(const char *dir)
 {
 	struct sockaddr_un address;
 	if (!address_of_machine(dir, &address))
@@ -59,7 +59,7 @@ int command_connect(int argc, char **argv, int *ret_rest, bool *ret_json)
 		fputs("simgpu: which machine? Use --dir DIR or set SIMGPU_DIR\n", stderr);
 		return -1;
 	}
-	return connect_to(dir);
+	return command_connect_to(dir);
 }
 
 bool command_ask(int fd, const struct control_request *request, struct control_reply *ret_reply)

@@ -18,17 +18,21 @@ int command_start(int argc, char **argv);
 /* The server itself, in the foreground; run and start execute it (main.c). */
 int command_serve(int argc, char **argv);
 
-/* Those that talk to one (command.c, report.c). */
+/* Those that talk to one (command.c, report.c, watch.c). */
 int command_stop(int argc, char **argv);
 int command_set(int argc, char **argv);
 int command_fail(int argc, char **argv);
 int command_wait_idle(int argc, char **argv);
 int command_account(int argc, char **argv);
+int command_watch(int argc, char **argv);
 
 /* Reads the options of a command that talks to a machine: --dir, $SIMGPU_DIR being the default, and
  * where `ret_json` is not NULL also --json. Returns a connection and the index of the first word
  * that is no option, or -1 after a message. The caller closes it. */
 int command_connect(int argc, char **argv, int *ret_rest, bool *ret_json);
+
+/* Connects to the machine in `dir`. Returns -1 after a message. */
+int command_connect_to(const char *dir);
 
 /* One request and its reply. Returns false after a message if the server is gone or refuses. */
 bool command_ask(int fd, const struct control_request *request, struct control_reply *ret_reply);

@@ -117,6 +117,7 @@ static void tell_account(const struct server *server, uint64_t index, struct con
 {
 	uint32_t devices = server->settings.device_count;
 	answer->next_index = index + 1;
+	answer->now_ns = server->now_ns;
 	if (index < devices) {
 		tell_device(server, (uint32_t)index, answer);
 		return;

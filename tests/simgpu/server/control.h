@@ -51,6 +51,7 @@ struct control_reply {
 	uint64_t count;       /* PROCESS: kernels that ended; CALL: calls; DEVICE: bytes of memory;
 				 END: requests without a reply that were malformed and dropped */
 	uint64_t next_index;  /* the `index` of the next line */
+	uint64_t now_ns;      /* ACCOUNT: when all this was so, by CLOCK_MONOTONIC */
 	char text[CONTROL_TEXT_LEN]; /* why not; CALL and DEVICE: the name */
 };
 

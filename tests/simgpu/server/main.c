@@ -28,6 +28,8 @@ static const struct {
 	{"fail", "[--dir DIR] SYMBOL RESULT [COUNT]",
 		"let the next calls of a driver function fail", command_fail},
 	{"account", "[--dir DIR] [--json]", "tell who holds and used what", command_account},
+	{"watch", "[--dir DIR] [--every DURATION]",
+		"tell again and again how much GPU time each process has used", command_watch},
 	{"wait-idle", "[--dir DIR]", "wait until nothing is queued or runs", command_wait_idle},
 	{"serve", "--dir DIR [--file FILE] [-s KEY=VALUE]...", "start a machine in the foreground",
 		command_serve},

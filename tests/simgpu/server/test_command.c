@@ -227,6 +227,35 @@ static void account_tells_processes_and_unsupported_calls(void **state)
 	test_client_close(&client);
 }
 
+static void watch_tells_the_time_of_each_line(void **state)
+{
+	struct test_client client;
+	unsigned long long at_ns[2], used_ns[2], kernels[2];
+	unsigned device;
+	int pid;
+	test_client_open(&client, *state);
+	test_kernel(&client, 1, 10000000000, 0);
+
+	FILE *pipe = popen(SIMGPU_PROGRAM " watch --every 20ms", "re");
+	assert_non_null(pipe);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(fscanf(pipe, "%llu %u %d %llu %llu", &at_ns[i], &device, &pid,
+					 &used_ns[i], &kernels[i]),
+			5);
+		assert_int_equal(device, 0);
+		assert_int_equal(pid, getpid());
+		assert_int_equal(kernels[i], 0);
+	}
+
+	/* The kernel runs all the while, so both differ by the same. */
+	assert_true(at_ns[1] > at_ns[0]);
+	assert_int_equal(used_ns[1] - used_ns[0], at_ns[1] - at_ns[0]);
+	test_client_close(&client);
+	assert_int_not_equal(pclose(pipe), 0); /* ends with the reader */
+	assert_says("watch --every 5", "simgpu: \"5\": ");
+	assert_says("watch --every 5us", "simgpu: \"5us\": less than 100us\n");
+}
+
 static void wait_idle_returns_when_the_last_operation_has_ended(void **state)
 {
 	struct test_client client;
@@ -268,6 +297,7 @@ int main(void)
 		TEST(set_refuses_what_cannot_change),
 		TEST(fail_writes_the_failure_into_the_machine),
 		TEST(account_tells_processes_and_unsupported_calls),
+		TEST(watch_tells_the_time_of_each_line),
 		TEST(wait_idle_returns_when_the_last_operation_has_ended),
 		TEST(command_without_a_machine_says_so),
 	};
