@@ -6,15 +6,16 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
-static const char empty_kernel[] = ".version 7.0\n"
-				   ".target sm_75\n"
-				   ".address_size 64\n"
-				   ".visible .entry empty()\n"
-				   "{\n"
-				   "\tret;\n"
-				   "}\n";
+#define KERNEL_FORMAT               \
+	".version 7.0\n"            \
+	".target sm_75\n"           \
+	".address_size 64\n"        \
+	".visible .entry %.63s()\n" \
+	"{\n"                       \
+	"\tret;\n"                  \
+	"}\n"
 
-static bool is_done(const char *what, CUresult res)
+bool cuda_client_is_done(const char *what, CUresult res)
 {
 	if (res != CUDA_SUCCESS)
 		fprintf(stderr, "cuslice-bench: %s answers %d\n", what, (int)res);
@@ -39,11 +40,11 @@ static bool open_device(const struct cuda_client *client)
 	CUdevice device;
 	CUcontext context;
 
-	return is_done("cuInit", client->cuInit(0)) &&
-	       is_done("cuDeviceGet", client->cuDeviceGet(&device, 0)) &&
-	       is_done("cuDevicePrimaryCtxRetain",
+	return cuda_client_is_done("cuInit", client->cuInit(0)) &&
+	       cuda_client_is_done("cuDeviceGet", client->cuDeviceGet(&device, 0)) &&
+	       cuda_client_is_done("cuDevicePrimaryCtxRetain",
 		       client->cuDevicePrimaryCtxRetain(&context, device)) &&
-	       is_done("cuCtxSetCurrent", client->cuCtxSetCurrent(context));
+	       cuda_client_is_done("cuCtxSetCurrent", client->cuCtxSetCurrent(context));
 }
 
 bool cuda_client_open(struct cuda_client *ret_client)
@@ -56,11 +57,14 @@ bool cuda_client_open(struct cuda_client *ret_client)
 	return find_calls(ret_client) && open_device(ret_client);
 }
 
-bool cuda_client_load_kernel(const struct cuda_client *client, CUfunction *ret_kernel)
+bool cuda_client_load_kernel(
+	const struct cuda_client *client, const char *name, CUfunction *ret_kernel)
 {
+	char ptx[256];
 	CUmodule module;
 
-	return is_done("cuModuleLoadData", client->cuModuleLoadData(&module, empty_kernel)) &&
-	       is_done("cuModuleGetFunction",
-		       client->cuModuleGetFunction(ret_kernel, module, "empty"));
+	snprintf(ptx, sizeof(ptx), KERNEL_FORMAT, name);
+	return cuda_client_is_done("cuModuleLoadData", client->cuModuleLoadData(&module, ptx)) &&
+	       cuda_client_is_done("cuModuleGetFunction",
+		       client->cuModuleGetFunction(ret_kernel, module, name));
 }

@@ -10,21 +10,30 @@
 
 #include <cuda.h>
 
-#define CUDA_CLIENT_CALLS(CALL)        \
-	CALL(cuCtxSetCurrent)          \
-	CALL(cuCtxSynchronize)         \
-	CALL(cuDeviceGet)              \
-	CALL(cuDeviceGetName)          \
-	CALL(cuDevicePrimaryCtxRetain) \
-	CALL(cuDriverGetVersion)       \
-	CALL(cuGetProcAddress_v2)      \
-	CALL(cuInit)                   \
-	CALL(cuLaunchKernel)           \
-	CALL(cuMemAlloc_v2)            \
-	CALL(cuMemFree_v2)             \
-	CALL(cuMemGetInfo_v2)          \
-	CALL(cuModuleGetFunction)      \
-	CALL(cuModuleLoadData)
+#define CUDA_CLIENT_CALLS(CALL)           \
+	CALL(cuCtxSetCurrent)             \
+	CALL(cuCtxSynchronize)            \
+	CALL(cuDeviceGet)                 \
+	CALL(cuDeviceGetName)             \
+	CALL(cuDevicePrimaryCtxRetain)    \
+	CALL(cuDriverGetVersion)          \
+	CALL(cuEventCreate)               \
+	CALL(cuEventRecord)               \
+	CALL(cuEventSynchronize)          \
+	CALL(cuGetProcAddress_v2)         \
+	CALL(cuGraphInstantiateWithFlags) \
+	CALL(cuGraphLaunch)               \
+	CALL(cuInit)                      \
+	CALL(cuLaunchKernel)              \
+	CALL(cuMemAlloc_v2)               \
+	CALL(cuMemFree_v2)                \
+	CALL(cuMemGetInfo_v2)             \
+	CALL(cuModuleGetFunction)         \
+	CALL(cuModuleLoadData)            \
+	CALL(cuStreamBeginCapture_v2)     \
+	CALL(cuStreamCreate)              \
+	CALL(cuStreamEndCapture)          \
+	CALL(cuStreamSynchronize)
 
 struct cuda_client {
 	void *libcuda;
@@ -37,7 +46,12 @@ struct cuda_client {
  * False having said on standard error what is missing. */
 bool cuda_client_open(struct cuda_client *ret_client);
 
-/* A kernel that takes nothing and does nothing. False having said why there is none. */
-bool cuda_client_load_kernel(const struct cuda_client *client, CUfunction *ret_kernel);
+/* A kernel of that name (at most 63 characters) that takes nothing and does nothing. False having
+ * said why there is none. */
+bool cuda_client_load_kernel(
+	const struct cuda_client *client, const char *name, CUfunction *ret_kernel);
+
+/* True for CUDA_SUCCESS; otherwise says what has failed. */
+bool cuda_client_is_done(const char *what, CUresult res);
 
 #endif

@@ -47,7 +47,7 @@ static enum task_state prepare_linked(struct task *task)
 
 static enum task_state prepare_launch(struct task *task, const struct row *row)
 {
-	if (task->kernel == NULL && !cuda_client_load_kernel(&task->cuda, &task->kernel))
+	if (task->kernel == NULL && !cuda_client_load_kernel(&task->cuda, "empty", &task->kernel))
 		return TASK_FAILED;
 	return row->work == WORK_LAUNCH_LINKED ? prepare_linked(task) : TASK_READY;
 }

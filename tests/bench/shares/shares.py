@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# Measures what share of a simulated GPU programs get that cuslice holds to one, and judges it:
+# a matrix of shares, lengths of kernels and patterns, or tenants side by side. docs/testing.md
+# says how; --help names the options. Exit status 0; 1 where a cell misses, 2 for a wrong command
+# line, 3 where nothing could be measured.
+import argparse
+import os
+import sys
+from datetime import datetime, timezone
+
+import cells
+import report
+import tenants
+from figures import cell_figures, figures_of, verdict_of
+from machine import Bench, Failed
+
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__)))))
+MISSED, NOT_MEASURED = 1, 3
+SPARE_S = 0.3  # a program's time beyond what is measured: its start, and the last window
+
+
+def variable_of(text):
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f'"{text}": NAME=VALUE is needed')
+    return name, value
+
+
+def seconds_of(text):
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f'"{text}": seconds from 0.1 to 3600 are needed')
+    return seconds
+
+
+def parse_arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="tests/bench/shares/shares.py",
+        description="Measures the shares of programs on simgpu, by simgpu's own account.")
+    add = parser.add_argument
+    add("--build", default=os.path.join(TREE, "build"), metavar="DIR", help="default: build")
+    add("--cells", type=cells.list_of(cells.cell_of), metavar="SHARE:LENGTH:PATTERN,...",
+        help="exactly these, instead of the matrix of the three options that follow")
+    add("--shares", type=cells.list_of(cells.share_of), metavar="PERCENT,...",
+        default=[10.0, 25.0, 50.0, 75.0], help="default: 10,25,50,75")
+    add("--lengths", type=cells.list_of(cells.length_of), metavar="TIME,...",
+        default=[100_000, 1_000_000, 10_000_000], help="default: 100us,1ms,10ms")
+    add("--patterns", type=cells.list_of(cells.pattern_of), metavar="NAME,...",
+        default=["sync", "queue", "graph"],
+        help=f"of {', '.join(cells.PATTERNS)}; default: all but streams")
+    add("--seconds", type=seconds_of, default=10.0, metavar="S",
+        help="measured of each cell, over all rounds; default: 10")
+    add("--rounds", type=int, default=2, choices=range(1, 21), metavar="N",
+        help="bare and limited in turns, so often; default: 2")
+    add("--warmup", type=seconds_of, default=0.5, metavar="S",
+        help="from the first use of the GPU on, not measured; default: 0.5")
+    add("--tolerance", type=float, default=2.0, metavar="POINTS", help="default: 2")
+    add("--keeps", type=float, default=97.0, metavar="PERCENT",
+        help="of what it may have, for a program that is bound by its host; default: 97")
+    add("--tenants", type=cells.list_of(cells.tenants_of), metavar="SHARE[PATTERN]:...,...",
+        help="programs side by side, such as 50:50,70queue:30requests; kernels take the first "
+             "of --lengths. Reported, not judged")
+    add("--set", action="append", type=variable_of, default=[], metavar="NAME=VALUE",
+        help="a variable for the limited programs; repeatable")
+    add("--out", metavar="DIR", help="writes DIR/NAME.md, .json and, with matplotlib, .png")
+    add("--name", default="shares-simgpu", help="default: shares-simgpu")
+    return parser.parse_args(argv)
+
+
+class Measurer:
+    def __init__(self, bench, options):
+        self.bench = bench
+        self.options = options
+        self.run_s = options.seconds / options.rounds
+        # A bare program has no windows that would be too short.
+        self.bare_s = min(max(1.0, self.run_s / 2), 3.0)
+
+    def run(self, load, share, seconds):
+        """The figures of one run; once more where the machine did not let it run."""
+        warmup_s = self.options.warmup
+        for _ in range(2):
+            (trace, _said), = self.bench.run([(load, share)], warmup_s + seconds + SPARE_S)
+            figures = figures_of(trace, warmup_s, seconds, share or 100)
+            if figures:
+                return figures
+        raise Failed(f"{load}: too little of a run was seen")
+
+    def measure(self, some_cells):
+        """Figures of cells of one load, bare and limited in turns."""
+        load = some_cells[0].load
+        bare, limited = [], {cell: [] for cell in some_cells}
+        for _ in range(self.options.rounds):
+            bare.append(self.run(load, None, self.bare_s))
+            for cell in some_cells:
+                limited[cell].append(self.run(load, cell.share, self.run_s))
+        return {cell: cell_figures(cell.share, bare, runs) for cell, runs in limited.items()}
+
+    def judged(self, cell, figures):
+        return report.Row(cell, figures, verdict_of(
+            cell.share, self.options.tolerance, self.options.keeps, figures))
+
+    def rows_of(self, some_cells):
+        """One that misses is measured once more, and says so: the machine is shared with others.
+        What the first try gave is kept."""
+        for cell, figures in self.measure(some_cells).items():
+            row = self.judged(cell, figures)
+            if row.missed:
+                first = row
+                row = self.judged(cell, self.measure([cell])[cell])
+                row.first_try = first
+            yield row
+
+
+def by_load(some_cells):
+    loads = {}
+    for cell in some_cells:
+        loads.setdefault(cell.load, []).append(cell)
+    return loads.values()
+
+
+def measure_matrix(bench, options, head):
+    measurer = Measurer(bench, options)
+    chosen = options.cells or cells.matrix(options.shares, options.lengths, options.patterns)
+    rows = []
+    print("\n".join(report.TABLE_HEAD))
+    for group in by_load(chosen):
+        for row in measurer.rows_of(group):
+            rows.append(row)
+            print(report.line_of(row), flush=True)
+    head.end()
+    print(report.total_of(rows))
+    if options.out:
+        report.write(options.out, options.name, head, rows)
+    return MISSED if any(row.missed for row in rows) else 0
+
+
+def measure_tenants(bench, options, head):
+    rows = tenants.measure(bench, options)
+    head.end()
+    print("\n".join(tenants.table_of(rows)))
+    if options.out:
+        tenants.write(options.out, options.name, head, rows)
+    return 0
+
+
+def main(argv):
+    options = parse_arguments(argv)
+    head = report.Head(datetime.now(timezone.utc), argv)
+    try:
+        bench = Bench(os.path.abspath(options.build), dict(options.set))
+        measure = measure_tenants if options.tenants else measure_matrix
+        return measure(bench, options, head)
+    except Failed as failed:
+        print(f"shares.py: {failed}", file=sys.stderr)
+        return NOT_MEASURED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * shares-workload: a program that uses the GPU in one pattern for so long. It measures nothing of
+ * the GPU itself: that is done from outside. It knows nothing of cuslice.
+ *
+ *   shares-workload sync|queue|graph|streams KERNEL LENGTH_NS MILLISECONDS
+ *   shares-workload requests KERNEL LENGTH_NS MILLISECONDS PERIOD_NS
+ *
+ * KERNEL is the kernel's name, by which simgpu's settings know how long it takes; LENGTH_NS is how
+ * long one launch takes (of a graph: all its nodes together).
+ *
+ *   sync      waits for each launch
+ *   queue     keeps 50 ms of launches queued on one stream, and waits only for what is far behind
+ *   graph     the same with graphs of 20 kernels
+ *   streams   the same on 8 streams, whose kernels run side by side
+ *   requests  every PERIOD_NS one launch, waited for, and timed from when it was due
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../clock.h"
+#include "../cuda_client.h"
+
+#define STREAMS      8
+#define GRAPH_NODES  20
+#define HALVES       2
+#define MAX_REQUESTS 1000000
+
+/* What is queued at most, in time: enough that a program which is not scheduled for a while keeps
+ * the GPU busy. */
+#define QUEUED_NS 50000000u
+
+struct workload {
+	struct cuda_client cuda;
+	CUfunction kernel;
+	CUstream streams[STREAMS];
+	unsigned stream_count;
+	CUgraphExec graph; /* NULL: kernels are launched by themselves */
+	uint64_t length_ns, end_ns, launches;
+};
+
+static void must(const char *what, CUresult res)
+{
+	if (!cuda_client_is_done(what, res))
+		exit(EXIT_FAILURE);
+}
+
+static void launch_kernel(struct workload *load, CUstream stream)
+{
+	must("cuLaunchKernel",
+		load->cuda.cuLaunchKernel(load->kernel, 1, 1, 1, 1, 1, 1, 0, stream, NULL, NULL));
+}
+
+static void make_graph(struct workload *load)
+{
+	CUgraph graph;
+
+	must("cuStreamBeginCapture", load->cuda.cuStreamBeginCapture_v2(load->streams[0],
+					     CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+	for (unsigned i = 0; i < GRAPH_NODES; i++)
+		launch_kernel(load, load->streams[0]);
+	must("cuStreamEndCapture", load->cuda.cuStreamEndCapture(load->streams[0], &graph));
+	must("cuGraphInstantiate", load->cuda.cuGraphInstantiateWithFlags(&load->graph, graph, 0));
+}
+
+static void open_workload(struct workload *load, const char *pattern, const char *kernel)
+{
+	if (!cuda_client_open(&load->cuda) ||
+		!cuda_client_load_kernel(&load->cuda, kernel, &load->kernel))
+		exit(EXIT_FAILURE);
+	load->stream_count = strcmp(pattern, "streams") == 0 ? STREAMS : 1;
+	for (unsigned i = 0; i < load->stream_count; i++)
+		must("cuStreamCreate",
+			load->cuda.cuStreamCreate(&load->streams[i], CU_STREAM_NON_BLOCKING));
+	if (strcmp(pattern, "graph") == 0)
+		make_graph(load);
+}
+
+static void launch(struct workload *load, CUstream stream)
+{
+	if (load->graph != NULL)
+		must("cuGraphLaunch", load->cuda.cuGraphLaunch(load->graph, stream));
+	else
+		launch_kernel(load, stream);
+	load->launches++;
+}
+
+static bool is_over(const struct workload *load)
+{
+	return clock_now_ns() >= load->end_ns;
+}
+
+static void run_sync(struct workload *load)
+{
+	while (!is_over(load)) {
+		launch(load, load->streams[0]);
+		must("cuStreamSynchronize", load->cuda.cuStreamSynchronize(load->streams[0]));
+	}
+}
+
+/* Launches per stream, half of what is queued. */
+static uint64_t half_of_queue(const struct workload *load)
+{
+	uint64_t half = QUEUED_NS / HALVES / load->length_ns;
+
+	return half < 2 ? 2 : half;
+}
+
+/* Events mark the end of each half of the queue: before a half is queued again, what it held before
+ * has ended, while the other half still runs. */
+static void run_queue(struct workload *load)
+{
+	const unsigned flags = CU_EVENT_DISABLE_TIMING | CU_EVENT_BLOCKING_SYNC;
+	uint64_t half = half_of_queue(load);
+	CUevent ends[HALVES][STREAMS];
+
+	for (unsigned i = 0; i < HALVES * STREAMS; i++)
+		must("cuEventCreate",
+			load->cuda.cuEventCreate(&ends[i / STREAMS][i % STREAMS], flags));
+	for (unsigned turn = 0; !is_over(load); turn++) {
+		CUevent *end = ends[turn % HALVES];
+		for (unsigned i = 0; i < load->stream_count; i++)
+			must("cuEventSynchronize", load->cuda.cuEventSynchronize(end[i]));
+		for (uint64_t i = 0; i < half * load->stream_count && !is_over(load); i++)
+			launch(load, load->streams[i % load->stream_count]);
+		for (unsigned i = 0; i < load->stream_count; i++)
+			must("cuEventRecord", load->cuda.cuEventRecord(end[i], load->streams[i]));
+	}
+}
+
+static void sleep_until(uint64_t at_ns)
+{
+	struct timespec at = {
+		.tv_sec = (time_t)(at_ns / 1000000000u), .tv_nsec = (long)(at_ns % 1000000000u)};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
+		continue;
+}
+
+static int compare(const void *left, const void *right)
+{
+	uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+static uint64_t at_rank(const uint64_t *sorted, size_t count, unsigned percent)
+{
+	size_t rank = (count * percent + 99) / 100;
+
+	return sorted[rank == 0 ? 0 : rank - 1];
+}
+
+/* A request that the one before delays waits, and its wait counts. */
+static void run_requests(struct workload *load, uint64_t period_ns)
+{
+	static uint64_t took_ns[MAX_REQUESTS];
+	size_t count = 0;
+
+	for (uint64_t due_ns = clock_now_ns(); !is_over(load) && count < MAX_REQUESTS;
+		due_ns += period_ns) {
+		sleep_until(due_ns);
+		launch(load, load->streams[0]);
+		must("cuStreamSynchronize", load->cuda.cuStreamSynchronize(load->streams[0]));
+		took_ns[count++] = clock_now_ns() - due_ns;
+	}
+	if (count == 0)
+		return;
+	qsort(took_ns, count, sizeof(took_ns[0]), compare);
+	printf("requests %zu\np50_ns %" PRIu64 "\np99_ns %" PRIu64 "\nmax_ns %" PRIu64 "\n", count,
+		at_rank(took_ns, count, 50), at_rank(took_ns, count, 99), took_ns[count - 1]);
+}
+
+static uint64_t read_number(const char *text)
+{
+	char *end;
+	unsigned long long number = strtoull(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || number == 0) {
+		fprintf(stderr, "shares-workload: \"%s\": a number is needed\n", text);
+		exit(2);
+	}
+	return number;
+}
+
+int main(int argc, char *argv[])
+{
+	static struct workload load;
+	const char *pattern = argc > 1 ? argv[1] : "";
+	bool is_requests = strcmp(pattern, "requests") == 0;
+
+	if (argc != (is_requests ? 6 : 5)) {
+		fprintf(stderr, "usage: shares-workload sync|queue|graph|streams KERNEL LENGTH_NS "
+				"MILLISECONDS\n       shares-workload requests KERNEL LENGTH_NS "
+				"MILLISECONDS PERIOD_NS\n");
+		return 2;
+	}
+	load.length_ns = read_number(argv[3]);
+	open_workload(&load, pattern, argv[2]);
+	load.end_ns = clock_now_ns() + read_number(argv[4]) * 1000000u;
+	if (is_requests)
+		run_requests(&load, read_number(argv[5]));
+	else if (strcmp(pattern, "sync") == 0)
+		run_sync(&load);
+	else
+		run_queue(&load);
+	must("cuCtxSynchronize", load.cuda.cuCtxSynchronize());
+	printf("launches %" PRIu64 "\n", load.launches);
+	return EXIT_SUCCESS;
+}
