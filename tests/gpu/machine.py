@@ -43,6 +43,7 @@ class Machine:
         self.is_simulated = is_simulated
         self.settings = (*SIMGPU_SETTINGS, *settings)
         self.deadline = self.budget_end = float("inf")
+        self.kept = None  # (key, fleet) that the next rows may use too: workers.py
         os.makedirs(self.out, exist_ok=True)
         self.log = open(os.path.join(self.out, "log.txt"), "w", encoding="utf-8")
 
@@ -75,6 +76,7 @@ class Machine:
     def run(self, argv, env=None, settings=(), is_on_machine=True):
         """Runs to the end and returns stdout; anything but status 0 fails the row. `settings` are
         further ones of simgpu; a command that is not `is_on_machine` needs none."""
+        self.dismiss()
         command = list(argv)
         if self.is_simulated and is_on_machine:
             command = self.on_simgpu(argv, settings)
@@ -92,8 +94,16 @@ class Machine:
                          f"{last_line(texts[1] or texts[0])}")
         return texts[0]
 
-    def on_simgpu(self, argv, settings):
+    def dismiss(self):
+        """Ends what an earlier row left running for its successors."""
+        kept, self.kept = self.kept, None
+        if kept is not None:
+            kept[1].end()
+
+    def on_simgpu(self, argv, settings, folder=None):
         command = [self.built("simgpu", "simgpu"), "run"]
+        if folder is not None:
+            command += ["--dir", folder]
         for setting in (*self.settings, *settings):
             command += ["-s", setting]
         return [*command, "--", *argv]
@@ -101,9 +111,7 @@ class Machine:
     def take(self, file):
         file.seek(0)
         text = file.read()
-        self.log.write(text[:LOGGED_CHARS])
-        if len(text) > LOGGED_CHARS:
-            self.log.write(f"... ({len(text)} characters in all)\n")
+        self.log.write(clip(text))
         return text
 
     def wait(self, process):
@@ -134,6 +142,12 @@ class Machine:
         return " ".join(word.replace(self.build + "/", "").replace(TREE + "/", "")
                         .replace(self.out + "/", "") for word in words)
 
+
+def clip(text):
+    """As much of an output as the log keeps."""
+    if len(text) <= LOGGED_CHARS:
+        return text
+    return f"{text[:LOGGED_CHARS]}... ({len(text)} characters in all)\n"
 
 
 def how_ended(status):

@@ -7,6 +7,7 @@ from functools import partial
 
 import driver_checks as driver
 import program_checks as program
+import share_checks as shares
 from runner import Row
 
 CLIENT_KINDS = (
@@ -60,6 +61,17 @@ def program_rows():
                   partial(program.check_busy, mode))
 
 
+def share_rows():
+    """Own workloads first; then those of PyTorch, which share their processes."""
+    yield Row("gpu_time", "who measures GPU time outside the library sees kernels of known length "
+              "within a point", 15, shares.check_gpu_time)
+    for workload in shares.WORKLOADS:
+        yield Row(f"share.{workload}", "at 10, 25, 50, 75 and 100 %: that part of the GPU's time, "
+                  "within a point, and of the work", 25, partial(shares.check_share, workload))
+        yield Row(f"overhead.{workload}", "with 100 %, and with a quota alone: at most 0.5 % "
+                  "slower than bare", 20, partial(shares.check_overhead, workload))
+
+
 def rows_of_evidence():
     for name, title, seconds in SEMANTICS:
         yield Row(f"semantics.{name}", title, seconds, partial(driver.check_semantics, name))
@@ -84,4 +96,4 @@ def rows_of_evidence():
 
 
 def all_rows():
-    return [*first_rows(), *program_rows(), *rows_of_evidence()]
+    return [*first_rows(), *program_rows(), *share_rows(), *rows_of_evidence()]

@@ -71,6 +71,9 @@ def run_rows(rows, machine, budget_s, after_each=lambda: None):
         machine.deadline = min(now + max(PATIENCE * row.estimate, LEAST_S), machine.budget_end)
         machine.log.write(f"\n==== {row.name}\n")
         run_row(row, machine)
+        if row.status != "pass":
+            machine.dismiss()  # workers that may be in the middle of something
         row.seconds = time.monotonic() - now
         is_hopeless = row.name == "programs" and row.status == "fail"
         after_each()
+    machine.dismiss()

@@ -16,8 +16,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import report
 import runner
 from driver_checks import QUOTA, judge_slice
-from machine import Failed, Machine, Skipped
+import share_checks
+from machine import Failed, Machine, OutOfTime, Skipped
 from program_checks import read_trace
+from workers import Fleet, fleet_of
 
 
 def row(name, check, estimate=1):
@@ -164,6 +166,88 @@ class JudgeTest(unittest.TestCase):
     def test_nothing_said_fails(self):
         with self.assertRaises(Failed):
             judge_slice({}, {}, QUOTA)
+
+
+# Says hello, repeats an order, and can be told to end badly or to say nothing.
+WORKER = """while read line; do
+case "$line" in
+die) echo reason >&2; exit 3;;
+sleep) sleep 20;;
+*) echo "said=$line"; echo .;;
+esac
+done"""
+
+
+class WorkerTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.machine = Machine(self.folder.name, self.folder.name, is_simulated=False)
+        self.fleet = Fleet(self.machine)
+        self.worker = self.fleet.start("one", ["sh", "-c", WORKER], {})
+
+    def tearDown(self):
+        self.fleet.end()
+        self.machine.log.close()
+        self.folder.cleanup()
+
+    def test_each_order_is_answered(self):
+        self.assertEqual([self.worker.ask(text) for text in ("a", "b")],
+                         [{"said": "a"}, {"said": "b"}])
+
+    def test_an_end_is_told(self):
+        with self.assertRaisesRegex(Failed, "one: exit status 3: reason"):
+            self.worker.ask("die")
+
+    def test_silence_ends_with_the_row_or_the_budget(self):
+        self.machine.deadline = time.monotonic() + 0.2
+        with self.assertRaisesRegex(Failed, "hung"):
+            self.worker.ask("sleep")
+        self.machine.budget_end = self.machine.deadline
+        with self.assertRaises(OutOfTime):
+            self.worker.ask("sleep")
+
+    def test_workers_serve_rows_that_follow_one_another(self):
+        made = []
+        first = fleet_of(self.machine, "key", made.append)
+
+        self.assertIs(fleet_of(self.machine, "key", made.append), first)
+        self.assertIsNot(fleet_of(self.machine, "other", made.append), first)
+        self.assertEqual(len(made), 2)
+        self.machine.run(["true"])
+        self.assertIsNone(self.machine.kept)
+
+
+def share_run(done, busy=0.0, metered=None):
+    """A second in which `done` units were done, beside 100 of a bare run."""
+    return share_checks.Run({"done": str(done), "wall_ns": "1000000000",
+                             "busy_ns": str(int(busy * 1e7)), "most_per_s": "0",
+                             "least_per_s": "0"}, [metered], None)
+
+
+class ShareTest(unittest.TestCase):
+    def wrong(self, share, run, fills_gpu=True, bare_time=100.0):
+        _, claims = share_checks.judge_share(share, run, 100, fills_gpu, bare_time)
+        return [text for holds, text in claims if not holds]
+
+    def test_what_holds_passes(self):
+        self.assertEqual(self.wrong(25, share_run(25, busy=25.4)), [])
+        self.assertEqual(self.wrong(25, share_run(25, metered=24.6)), [])
+        self.assertEqual(self.wrong(25, share_run(25), bare_time=None), [])
+
+    def test_each_offence_is_named(self):
+        self.assertIn("of the GPU's time", self.wrong(25, share_run(25, busy=26.2))[0])
+        self.assertIn("only", self.wrong(25, share_run(25, busy=23.8))[0])
+        self.assertIn("92.0 % of the work", self.wrong(25, share_run(23, busy=25))[0])
+
+    def test_one_that_leaves_the_gpu_idle_is_not_slowed(self):
+        self.assertEqual(self.wrong(50, share_run(99, metered=39), False, 40.0), [])
+        self.assertEqual(self.wrong(10, share_run(25, metered=10), False, 40.0), [])
+        self.assertIn("80.0 % of the work", self.wrong(50, share_run(80), False, 40.0)[0])
+
+    def test_the_kernels_own_times_come_before_the_meter(self):
+        self.assertEqual(share_run(1, busy=30, metered=20).gpu_time(), 30)
+        self.assertEqual(share_run(1, metered=20).gpu_time(), 20)
+        self.assertIsNone(share_run(1).gpu_time())
 
 
 class TraceTest(unittest.TestCase):

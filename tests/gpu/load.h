@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The workloads of gpu-load: what keeps a GPU busy in a known way, and how much of it was had.
+ */
+#ifndef GPU_LOAD_H
+#define GPU_LOAD_H
+
+#include "probe.h"
+
+/* What one run did after its lead-in. Times are CLOCK_MONOTONIC if nothing else is said. */
+struct load_result {
+	uint64_t done;    /* launches, or replays of a graph, that ended */
+	uint64_t wall_ns; /* from the end of the lead-in to the end of the last of them */
+	uint64_t busy_ns; /* sum of first begin to last end of each, by the GPU's own clock; 0 where
+			   * the kernels did not write it (a simulated GPU) */
+	double most_per_s, least_per_s; /* in any window of one second; 0 where there is none */
+};
+
+/* Loads the kernels and makes what the workloads work on, in the current context. */
+void load_prepare(void);
+
+/* Whether there is a workload `name`. */
+bool load_knows(const char *name);
+
+/* Works for `lead_ns`, prints the line "begun", works for `time_ns` more, waits for the end and
+ * prints "ended". */
+struct load_result load_run(const char *name, uint64_t lead_ns, uint64_t time_ns);
+
+/* The smallest step of the GPU's own clock, in ns, and its value at once; 0 on a simulated GPU. */
+uint64_t load_clock_step(void);
+
+#endif
