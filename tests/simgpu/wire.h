@@ -120,6 +120,7 @@ struct wire_device {
 	uint64_t granularity_bytes; /* linear allocations are rounded up to this */
 	uint64_t context_bytes;     /* taken by every context */
 	uint64_t module_bytes;      /* taken by the code of every loaded module */
+	uint64_t pool_chunk_bytes;  /* pools take memory in multiples of this */
 	uint32_t sm_count;
 	uint32_t cc_major, cc_minor;
 	uint32_t pci_bus;

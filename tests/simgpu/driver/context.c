@@ -11,6 +11,7 @@
 #include "entry.h"
 #include "memory.h"
 #include "module.h"
+#include "pool.h"
 #include "stream.h"
 #include "thread.h"
 
@@ -201,6 +202,7 @@ CUresult context_destroy(CUcontext ctx)
 	forget(ctx);
 	deps_clear(&ctx->orphans);
 	driver_unlock();
+	pools_release_context(ctx);
 	memory_release_all(ctx);
 	for (int limit = 0; limit < CU_LIMIT_MAX; limit++)
 		memory_discharge(ctx->device, ctx->heap_bytes[limit]);

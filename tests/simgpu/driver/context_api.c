@@ -7,6 +7,7 @@
 #include "context.h"
 #include "entry.h"
 #include "event.h"
+#include "pool.h"
 #include "stream.h"
 #include "thread.h"
 
@@ -269,7 +270,10 @@ static CUresult synchronize(CUcontext ctx)
 
 	if (result == CUDA_SUCCESS)
 		result = capture_refuse_context(ctx);
-	return result == CUDA_SUCCESS ? context_wait(ctx) : result;
+	if (result == CUDA_SUCCESS)
+		result = context_wait(ctx);
+	pools_release_excess();
+	return result;
 }
 
 CUresult cuCtxSynchronize(void)

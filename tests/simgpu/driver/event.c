@@ -11,6 +11,7 @@
 #include "capture.h"
 #include "context.h"
 #include "entry.h"
+#include "pool.h"
 #include "work.h"
 
 #define EVENT_FLAGS (CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS)
@@ -182,9 +183,12 @@ CUresult cuEventSynchronize(CUevent hEvent)
 	ENTER_OR_NULL(cuEventSynchronize, CUDA_SUCCESS);
 	if (context_current(&ctx) == CUDA_ERROR_NOT_PERMITTED)
 		return CUDA_ERROR_NOT_PERMITTED;
-	const CUresult result = operation_of(hEvent, &seq);
+	CUresult result = operation_of(hEvent, &seq);
 
-	return result == CUDA_SUCCESS ? ops_wait(seq) : result;
+	if (result == CUDA_SUCCESS)
+		result = ops_wait(seq);
+	pools_release_excess();
+	return result;
 }
 
 static CUresult elapsed(float *ret_ms, CUevent start, CUevent end)

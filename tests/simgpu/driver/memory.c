@@ -16,6 +16,7 @@
 #include "context.h"
 #include "device.h"
 #include "entry.h"
+#include "pool.h"
 
 #define ARENA_ALIGN ((uint64_t)2 << 20)
 #define LOW_BYTES   ((uint64_t)512 << 20)
@@ -167,13 +168,19 @@ static uint64_t round_up(const struct device *device, uint64_t size)
 	return (size + unit - 1) / unit * unit;
 }
 
-bool memory_charge(const struct device *device, uint64_t bytes)
+bool memory_charge_once(const struct device *device, uint64_t bytes)
 {
 	const struct wire_request request = {
 		.kind = WIRE_MEM_RESERVE, .device = device->index, .bytes = bytes};
 	struct wire_reply reply;
 
 	return entry_is_null() || (client_ask(&request, &reply) && reply.status == WIRE_OK);
+}
+
+bool memory_charge(const struct device *device, uint64_t bytes)
+{
+	return memory_charge_once(device, bytes) ||
+	       (pools_give_up_unused(device) && memory_charge_once(device, bytes));
 }
 
 void memory_discharge(const struct device *device, uint64_t bytes)
@@ -191,19 +198,22 @@ static void know(struct memory *memory)
 	treap_insert(&known, &memory->range);
 }
 
-/* Finds addresses for `memory`, whose arena and size are set. */
-static bool place(struct memory *memory, const struct device *device)
+static uintptr_t take_range_of(struct arena *arena, const struct device *device, uint64_t bytes)
 {
-	struct arena *arena = memory->arena;
-
-	pthread_mutex_lock(&lock);
 	if (!arena->is_open) {
 		if (arena == &low_arena)
 			open_low_arena(arena);
 		else
 			open_arena(arena, device->info);
 	}
-	memory->range.base = take_range(arena, memory->range.size);
+	return take_range(arena, bytes);
+}
+
+/* Finds addresses for `memory`, whose arena and size are set. */
+static bool place(struct memory *memory, const struct device *device)
+{
+	pthread_mutex_lock(&lock);
+	memory->range.base = take_range_of(memory->arena, device, memory->range.size);
 	if (memory->range.base)
 		know(memory);
 	pthread_mutex_unlock(&lock);
@@ -228,6 +238,7 @@ CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsig
 	memory->kind = kind;
 	memory->flags = flags;
 	memory->ctx = ctx;
+	memory->device = device;
 	memory->arena = low ? &low_arena : &device->arena;
 	if (!memory_charge(device, memory->range.size)) {
 		free(memory);
@@ -248,20 +259,29 @@ static bool is_on_device(const struct memory *memory)
 	       memory->kind == MEMORY_ARRAY;
 }
 
+static bool is_part(const struct memory *memory)
+{
+	return memory->kind == MEMORY_POOLED || memory->kind == MEMORY_GRAPH;
+}
+
+/* Gives addresses back; without memory for the node they are lost, but no bytes. */
+static void give_addresses_locked(struct arena *arena, uintptr_t base, uint64_t bytes)
+{
+	struct treap *range = calloc(1, sizeof(*range));
+
+	if (!range)
+		return;
+	range->base = base;
+	range->size = bytes;
+	give_range(arena, range);
+}
+
 /* Gives the addresses and bytes of `memory`, which is no longer known, back. */
 static void give_up_locked(struct memory *memory)
 {
 	if (is_on_device(memory)) {
-		const uint64_t bytes = memory->range.size;
-		struct treap *range = calloc(1, sizeof(*range));
-
-		/* Without memory for the node the addresses are lost, not the bytes. */
-		if (range) {
-			range->base = memory->range.base;
-			range->size = bytes;
-			give_range(memory->arena, range);
-		}
-		memory_discharge(memory->ctx->device, bytes);
+		give_addresses_locked(memory->arena, memory->range.base, memory->range.size);
+		memory_discharge(memory->device, memory->range.size);
 	} else if (memory->kind == MEMORY_HOST || memory->kind == MEMORY_EXTERNAL) {
 		munmap((void *)memory->range.base, memory->range.size);
 	}
@@ -364,7 +384,7 @@ static struct memory *next_of(struct treap *node, CUcontext ctx, uintptr_t from)
 		found = next_of(node->left, ctx, from);
 	if (found)
 		return found;
-	if (node->base >= from && memory->ctx == ctx)
+	if (node->base >= from && memory->ctx == ctx && !is_part(memory))
 		return memory;
 	return next_of(node->right, ctx, from);
 }
@@ -381,4 +401,49 @@ void memory_release_all(CUcontext ctx)
 		give_up_locked(memory);
 	}
 	pthread_mutex_unlock(&lock);
+}
+
+uintptr_t memory_take_addresses(struct device *device, uint64_t bytes)
+{
+	pthread_mutex_lock(&lock);
+	const uintptr_t base = take_range_of(&device->arena, device, bytes);
+
+	pthread_mutex_unlock(&lock);
+	return base;
+}
+
+void memory_give_addresses(struct device *device, uintptr_t base, uint64_t bytes)
+{
+	pthread_mutex_lock(&lock);
+	give_addresses_locked(&device->arena, base, bytes);
+	pthread_mutex_unlock(&lock);
+}
+
+bool memory_add_part(CUcontext ctx, struct device *device, enum memory_kind kind, uintptr_t base,
+	size_t size, uint64_t range_bytes, void *owner)
+{
+	struct memory *memory = calloc(1, sizeof(*memory));
+
+	if (!memory)
+		return false;
+	memory->range.base = base;
+	memory->range.size = range_bytes;
+	memory->size = size;
+	memory->kind = kind;
+	memory->ctx = ctx;
+	memory->device = device;
+	memory->owner = owner;
+	pthread_mutex_lock(&lock);
+	know(memory);
+	pthread_mutex_unlock(&lock);
+	return true;
+}
+
+void memory_remove_part(uintptr_t base)
+{
+	pthread_mutex_lock(&lock);
+	struct memory *memory = (struct memory *)treap_remove(&known, base);
+
+	pthread_mutex_unlock(&lock);
+	free(memory);
 }

@@ -27,6 +27,8 @@ enum memory_kind {
 	MEMORY_MANAGED,
 	MEMORY_ARRAY,      /* behind an array: no program knows the address */
 	MEMORY_EXTERNAL,   /* somebody else's, mapped here; device memory to the program */
+	MEMORY_POOLED,     /* a part of a pool: pool.h */
+	MEMORY_GRAPH,      /* made by a node of a graph: graph_memory.h */
 	MEMORY_HOST,       /* allocated by the driver */
 	MEMORY_REGISTERED, /* the program's own */
 };
@@ -39,6 +41,8 @@ struct memory {
 	unsigned flags; /* as given by the caller */
 	CUcontext ctx;
 	struct arena *arena; /* of what is taken from the device */
+	struct device *device;
+	void *owner; /* of a part: its pool, or its struct graph_memory */
 	uint64_t id;
 };
 
@@ -50,10 +54,12 @@ struct memory {
 CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsigned flags, bool low,
 	CUdeviceptr *ret_address);
 
-/* Takes bytes of a device that no address stands for, or gives them back.
+/* Takes bytes of a device that no address stands for, or gives them back. Before the first fails,
+ * pools give up what they only keep; the second asks no pool.
  * Returns  false if the device has no room
  */
 bool memory_charge(const struct device *device, uint64_t bytes);
+bool memory_charge_once(const struct device *device, uint64_t bytes);
 void memory_discharge(const struct device *device, uint64_t bytes);
 
 /* Gives the memory of the device, or mapped external memory, that begins at `address` back. The
@@ -83,7 +89,22 @@ bool memory_find(CUdeviceptr address, struct memory *ret_memory);
 /* Returns whether `bytes` from `address` on lie in one allocation. */
 bool memory_holds(CUdeviceptr address, size_t bytes);
 
-/* Gives back what belongs to `ctx`, of every kind. */
+/* Gives back what belongs to `ctx`, of every kind but parts. */
 void memory_release_all(CUcontext ctx);
+
+/* For those who keep memory of a device and hand it out in parts of their own. */
+
+/* Takes a range of addresses of the device, or gives it back. Returns 0 where there is none. */
+uintptr_t memory_take_addresses(struct device *device, uint64_t bytes);
+void memory_give_addresses(struct device *device, uintptr_t base, uint64_t bytes);
+
+/* Makes `range_bytes` from `base` on known as one allocation of `size` bytes, or forgets it.
+ * kind     MEMORY_POOLED or MEMORY_GRAPH
+ * owner    found again as memory.owner
+ * Returns  false when memory is out
+ */
+bool memory_add_part(CUcontext ctx, struct device *device, enum memory_kind kind, uintptr_t base,
+	size_t size, uint64_t range_bytes, void *owner);
+void memory_remove_part(uintptr_t base);
 
 #endif

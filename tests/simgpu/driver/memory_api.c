@@ -9,6 +9,7 @@
 #include "entry.h"
 #include "memory.h"
 #include "null.h"
+#include "pool.h"
 #include "stream.h"
 #include "work.h"
 
@@ -106,6 +107,25 @@ CUresult cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flag
 	return allocate(dptr, MEMORY_MANAGED, bytesize, flags, false);
 }
 
+static CUresult release_found(const struct memory *memory)
+{
+	CUresult result;
+
+	switch (memory->kind) {
+	case MEMORY_DEVICE:
+	case MEMORY_MANAGED:
+	case MEMORY_EXTERNAL:
+		return memory_release(memory->range.base);
+	case MEMORY_POOLED:
+		driver_lock();
+		result = pool_free(memory->owner, memory->range.base, NULL);
+		driver_unlock();
+		return result;
+	default:
+		return CUDA_ERROR_INVALID_VALUE;
+	}
+}
+
 /* As on the real driver, what still runs in the context ends first. */
 static CUresult release(CUdeviceptr address)
 {
@@ -121,11 +141,10 @@ static CUresult release(CUdeviceptr address)
 	if (result != CUDA_SUCCESS)
 		return result;
 	if (!memory_find(address, &memory) || memory.range.base != address ||
-		(memory.kind != MEMORY_DEVICE && memory.kind != MEMORY_MANAGED &&
-			memory.kind != MEMORY_EXTERNAL))
+		memory.kind == MEMORY_HOST || memory.kind == MEMORY_REGISTERED)
 		return CUDA_ERROR_INVALID_VALUE;
 	result = context_wait(memory.ctx);
-	return result == CUDA_SUCCESS ? memory_release(address) : result;
+	return result == CUDA_SUCCESS ? release_found(&memory) : result;
 }
 
 CUresult cuMemFree_v2(CUdeviceptr dptr)

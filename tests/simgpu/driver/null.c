@@ -43,6 +43,7 @@ static struct wire_machine machine = {
 			.uuid = {0x6e, 0x75, 0x6c, 0x6c, 1},
 			.memory_bytes = NULL_TOTAL_BYTES,
 			.granularity_bytes = (uint64_t)2 << 20,
+			.pool_chunk_bytes = (uint64_t)2 << 20,
 			.sm_count = 132,
 			.cc_major = 9,
 			.pci_bus = 1,

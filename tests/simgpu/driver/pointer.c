@@ -13,8 +13,7 @@
 
 static bool is_device(const struct memory *memory)
 {
-	return memory->kind == MEMORY_DEVICE || memory->kind == MEMORY_MANAGED ||
-	       memory->kind == MEMORY_EXTERNAL;
+	return memory->kind != MEMORY_HOST && memory->kind != MEMORY_REGISTERED;
 }
 
 /* Finds attributes that are an int or an enum; false: it is none of those. */
@@ -33,7 +32,7 @@ static bool find_int(CUpointer_attribute attribute, const struct memory *memory,
 		*ret_value = memory->kind == MEMORY_MANAGED;
 		return true;
 	case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-		*ret_value = device_ordinal(memory->ctx->device);
+		*ret_value = device_ordinal(memory->device ? memory->device : memory->ctx->device);
 		return true;
 	case CU_POINTER_ATTRIBUTE_MAPPED:
 		*ret_value = 1;
@@ -59,7 +58,7 @@ static bool find_long(CUpointer_attribute attribute, CUdeviceptr ptr, const stru
 		return true;
 	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
 		*ret_value = ptr;
-		return memory->kind != MEMORY_DEVICE && memory->kind != MEMORY_EXTERNAL;
+		return !is_device(memory) || memory->kind == MEMORY_MANAGED;
 	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
 	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
 		*ret_value = memory->id;
@@ -75,8 +74,10 @@ static bool find_long(CUpointer_attribute attribute, CUdeviceptr ptr, const stru
 		*ret_value = memory->range.size;
 		return true;
 	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
 		*ret_value = 0;
+		return true;
+	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+		*ret_value = memory->kind == MEMORY_POOLED ? (uintptr_t)memory->owner : 0;
 		return true;
 	default:
 		return false;

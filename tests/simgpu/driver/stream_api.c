@@ -9,6 +9,7 @@
 #include "context.h"
 #include "entry.h"
 #include "event.h"
+#include "pool.h"
 #include "stream.h"
 #include "work.h"
 
@@ -132,6 +133,7 @@ static CUresult synchronize(CUstream handle, enum stream_default meaning)
 	if (result == CUDA_SUCCESS)
 		result = ops_wait_all(&deps);
 	deps_clear(&deps);
+	pools_release_excess();
 	return result;
 }
 

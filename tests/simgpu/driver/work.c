@@ -16,6 +16,7 @@
 #include "event.h"
 #include "memory.h"
 #include "module.h"
+#include "pool.h"
 
 #define DEFAULT_BLOCK_NS 10000
 #define MAX_STAGED_BYTES ((size_t)64 << 10)
@@ -268,6 +269,9 @@ void work_apply(struct work *work, const struct wire_ring_entry *completion)
 		break;
 	case WORK_RELEASE:
 		memory_release_unordered(work->release);
+		break;
+	case WORK_POOL_FREE:
+		pools_free_reached(completion->seq);
 		break;
 	}
 }

@@ -25,8 +25,9 @@ enum work_kind {
 	WORK_FILL,
 	WORK_HOST,
 	WORK_CALLBACK,
-	WORK_EVENT,   /* records an event */
-	WORK_RELEASE, /* gives device memory back */
+	WORK_EVENT,     /* records an event */
+	WORK_RELEASE,   /* gives device memory back */
+	WORK_POOL_FREE, /* the same for parts of pools */
 };
 
 struct work_kernel {

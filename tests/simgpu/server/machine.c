@@ -29,6 +29,7 @@ static void write_device(
 	device->granularity_bytes = settings->granularity_bytes;
 	device->context_bytes = settings->context_bytes;
 	device->module_bytes = settings->module_bytes;
+	device->pool_chunk_bytes = settings->pool_chunk_bytes;
 	device->sm_count = settings->sm_count;
 	device->cc_major = settings->cc_major;
 	device->cc_minor = settings->cc_minor;

@@ -45,6 +45,7 @@ static const struct key keys[] = {
 	{"granularity", KEY_BYTES, true, false, 1, GIB, OF_DEVICE(granularity_bytes)},
 	{"context_bytes", KEY_BYTES, true, false, 0, 1024 * GIB, OF_DEVICE(context_bytes)},
 	{"module_bytes", KEY_BYTES, true, false, 0, 1024 * GIB, OF_DEVICE(module_bytes)},
+	{"pool_chunk", KEY_BYTES, true, false, 512, GIB, OF_DEVICE(pool_chunk_bytes)},
 	{"sm_count", KEY_NUMBER, true, false, 1, 4096, OF_DEVICE(sm_count)},
 	{"cc", KEY_CAPABILITY, true, false, 0, 0, OF_DEVICE(cc_major)},
 };
@@ -92,6 +93,7 @@ void settings_init(struct settings *settings, const char *place)
 			.memory_bytes = 16 * GIB,
 			.granularity_bytes = 512,
 			.context_bytes = UINT64_C(64) << 20,
+			.pool_chunk_bytes = UINT64_C(2) << 20,
 			.sm_count = 132,
 			.cc_major = 9,
 		};
