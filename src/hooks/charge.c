@@ -82,6 +82,14 @@ bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_char
 	return true;
 }
 
+bool charge_extend(struct charge *charge, uint64_t bytes)
+{
+	if (!charge->is_counted || extend(&charge->reservation, ledger_round(bytes)))
+		return true;
+	ledger_cancel(&charge->reservation);
+	return false;
+}
+
 bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t bytes)
 {
 	struct reservation *reservation = &charge->reservation;

@@ -39,6 +39,12 @@ bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_char
 bool charge_begin_on(CUdevice device, enum ledger_kind kind, uint64_t bytes,
 	struct charge *ret_charge) MUST_CHECK;
 
+/* Makes what was reserved at least `bytes`, before the driver is asked: more has become known of
+ * what it will take. Waits as charge_begin().
+ * Returns  false where the quota has no room; nothing is reserved then any more
+ */
+bool charge_extend(struct charge *charge, uint64_t bytes) MUST_CHECK;
+
 /* The driver has answered with `res`. Books what it gave, `bytes` under `handle` (with the
  * charge's kind; 0 is no handle), or cancels what was reserved.
  * Returns  false where the driver gave more than was reserved and that does not fit, after waiting

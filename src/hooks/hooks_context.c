@@ -7,6 +7,7 @@
 #include "base/wipe.h"
 #include "driver/driver.h"
 #include "governor/governor.h"
+#include "hooks/array_costs.h"
 #include "hooks/hooks.h"
 #include "hooks/pending_frees.h"
 #include "ledger/ledger.h"
@@ -28,7 +29,7 @@ static struct attachments {
 bool hooks_init(void)
 {
 	attachments = wipe_alloc(sizeof(*attachments));
-	return attachments != NULL && pending_frees_init();
+	return attachments != NULL && pending_frees_init() && array_costs_init();
 }
 
 /* Its entry, or for one without the first unused; MAX_ATTACHED where there is none. */

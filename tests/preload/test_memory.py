@@ -13,9 +13,9 @@ OVER = str(OUT_OF_MEMORY)
 class Talk:
     """A client of which the account is looked at where it waits."""
 
-    def __init__(self, machine, what, quota, *more):
+    def __init__(self, machine, what, quota, *more, name="memory"):
         self.machine = machine
-        self.process = machine.start(client("memory"), what, str(quota), *more,
+        self.process = machine.start(client(name), what, str(quota), *more,
                                      limits={"MEMORY": str(quota)})
         self.seen = {}
 
