@@ -7,6 +7,8 @@
  *
  *	hello                       who it is, and the step of the GPU's own clock
  *	run WORKLOAD LEAD_MS MS     works (load.h); the line "begun" comes when the lead-in is over
+ *	launch BATCHES              what a launch costs
+ *	clocks MS                   how the GPU's clocks go beside the host's
  *	take BYTES                  allocates and keeps; says how that ended
  *	give                        frees what it took last
  *	info                        free, total, and what the ledger charges
@@ -75,6 +77,26 @@ static void run(const char *name, unsigned long long lead_ms, unsigned long long
 		(unsigned long long)(slice_now().gpu_time_ns - before.gpu_time_ns));
 }
 
+static void launch(int batches)
+{
+	struct load_cost cost = load_measure_launch(batches);
+
+	probe_say("batch_ns", "%.1f", cost.batch_ns);
+	probe_say("p50_ns", "%.0f", cost.p50_ns);
+	probe_say("p99_ns", "%.0f", cost.p99_ns);
+}
+
+static void compare_clocks(unsigned long long time_ms)
+{
+	struct load_clocks clocks = load_compare_clocks(time_ms * MS);
+
+	probe_say("events_ppm", "%.1f", clocks.events_ppm);
+	probe_say("timer_ppm", "%.1f", clocks.timer_ppm);
+	probe_say("error_ppm", "%.1f", clocks.error_ppm);
+	probe_say("event_step_ns", "%.1f", clocks.event_step_ns);
+	probe_say("clock_step_ns", "%llu", (unsigned long long)load_clock_step());
+}
+
 static CUresult take(unsigned long long bytes)
 {
 	CUresult res = held_count == MAX_HELD ? CUDA_ERROR_OUT_OF_MEMORY
@@ -117,6 +139,10 @@ static void obey(const char *line)
 	} else if (sscanf(line, "run %31s %llu %llu", name, &first, &second) == 3 &&
 		   load_knows(name)) {
 		run(name, first, second);
+	} else if (sscanf(line, "launch %llu", &first) == 1) {
+		launch((int)first);
+	} else if (sscanf(line, "clocks %llu", &first) == 1) {
+		compare_clocks(first);
 	} else if (sscanf(line, "take %llu", &first) == 1) {
 		probe_say_result("result", take(first));
 	} else if (strcmp(line, "give\n") == 0 && held_count > 0) {

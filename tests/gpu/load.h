@@ -17,6 +17,8 @@ struct load_result {
 	double most_per_s, least_per_s; /* in any window of one second; 0 where there is none */
 };
 
+extern const char kernels_ptx[]; /* kernels.ptx */
+
 /* Loads the kernels and makes what the workloads work on, in the current context. */
 void load_prepare(void);
 
@@ -27,7 +29,24 @@ bool load_knows(const char *name);
  * prints "ended". */
 struct load_result load_run(const char *name, uint64_t lead_ns, uint64_t time_ns);
 
-/* The smallest step of the GPU's own clock, in ns, and its value at once; 0 on a simulated GPU. */
+/* The smallest step of the GPU's own clock, in ns; 0 on a simulated GPU. */
 uint64_t load_clock_step(void);
+
+/* What a launch of an empty kernel costs the host, while the GPU is mostly idle. */
+struct load_cost {
+	double batch_ns;       /* median of the batches' means */
+	double p50_ns, p99_ns; /* of single calls; one reading of the clock is in each */
+};
+
+struct load_cost load_measure_launch(int batches);
+
+/* How two clocks of the GPU go beside CLOCK_MONOTONIC. */
+struct load_clocks {
+	double events_ppm, timer_ppm; /* too fast by; the time of events, and %globaltimer */
+	double error_ppm;             /* how far either may be off */
+	double event_step_ns;         /* the smallest difference of 1024 events */
+};
+
+struct load_clocks load_compare_clocks(uint64_t time_ns);
 
 #endif

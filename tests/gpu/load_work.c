@@ -28,11 +28,9 @@ struct spans {
 	unsigned int offset;
 };
 
-extern const char kernels_ptx[]; /* kernels.ptx */
-
 static struct {
 	CUstream stream;
-	CUfunction copy, step, advance, clock_step, spin;
+	CUfunction copy, step, advance, spin;
 	CUgraphExec graph;
 	CUdeviceptr from, to, sink;
 	struct spans spans;
@@ -160,7 +158,6 @@ void load_prepare(void)
 	MUST(cuModuleGetFunction(&load.copy, module, "gpu_copy"));
 	MUST(cuModuleGetFunction(&load.step, module, "gpu_step"));
 	MUST(cuModuleGetFunction(&load.advance, module, "gpu_advance"));
-	MUST(cuModuleGetFunction(&load.clock_step, module, "gpu_clock_step"));
 	MUST(cuModuleGetFunction(&load.spin, module, "gpu_spin"));
 	MUST(cuStreamCreate(&load.stream, CU_STREAM_NON_BLOCKING));
 	for (int i = 0; i < DEPTH; i++)
@@ -264,17 +261,4 @@ struct load_result load_run(const char *name, uint64_t lead_ns, uint64_t time_ns
 	if (workload->has_spans)
 		result.busy_ns = sum_spans((first + 1) * workload->batch, result.done);
 	return result;
-}
-
-uint64_t load_clock_step(void)
-{
-	CUdeviceptr address = allocate(sizeof(uint64_t));
-	void *params[] = {&address};
-	uint64_t step_ns;
-
-	launch(load.clock_step, 1, params);
-	MUST(cuStreamSynchronize(load.stream));
-	MUST(cuMemcpyDtoH(&step_ns, address, sizeof(step_ns)));
-	MUST(cuMemFree(address));
-	return step_ns == UINT64_MAX ? 0 : step_ns;
 }

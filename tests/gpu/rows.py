@@ -65,6 +65,10 @@ def share_rows():
     """Own workloads first; then those of PyTorch, which share their processes."""
     yield Row("gpu_time", "who measures GPU time outside the library sees kernels of known length "
               "within a point", 15, shares.check_gpu_time)
+    yield Row("launch_cost", "a launch costs 2 ns more with a quota or 100 %, 30 ns with a share and "
+              "tokens left", 12, shares.check_launch_cost)
+    yield Row("clocks", "the time of events and of kernels is the host's within 500 ppm", 8,
+              shares.check_clocks)
     for workload in shares.WORKLOADS:
         yield Row(f"share.{workload}", "at 10, 25, 50, 75 and 100 %: that part of the GPU's time, "
                   "within a point, and of the work", 45 if workload == "gemm" else 25,

@@ -158,11 +158,22 @@ void check_empty_elapsed(void)
 #define CALLS   256
 #define BATCHES 15
 
-enum call { LAUNCH, RECORD, SAMPLED_LAUNCH, QUERY_ENDED, QUERY_RUNNING, ELAPSED, CAPTURING, RELAX };
+enum call {
+	LAUNCH,
+	RECORD,
+	SAMPLED_LAUNCH,
+	SAMPLE,
+	QUERY_ENDED,
+	QUERY_RUNNING,
+	ELAPSED,
+	ELAPSED_OLD,
+	CAPTURING,
+	RELAX
+};
 
 struct cost_setup {
 	struct kernels kernels;
-	CUevent begin, end, running;
+	CUevent begin, end, running, old_begin, old_end;
 };
 
 static void make_call(const struct cost_setup *setup, enum call call)
@@ -184,6 +195,11 @@ static void make_call(const struct cost_setup *setup, enum call call)
 		probe_launch_empty(setup->kernels.empty, stream);
 		MUST(cuEventRecord(setup->end, stream));
 		break;
+	case SAMPLE: /* as the meter does, but that an earlier command is looked at */
+		make_call(setup, SAMPLED_LAUNCH);
+		(void)cuEventQuery(setup->running);
+		make_call(setup, ELAPSED_OLD);
+		break;
 	case QUERY_ENDED:
 		MUST(cuEventQuery(setup->end));
 		break;
@@ -192,6 +208,9 @@ static void make_call(const struct cost_setup *setup, enum call call)
 		break;
 	case ELAPSED:
 		MUST(cuEventElapsedTime(&ms, setup->begin, setup->end));
+		break;
+	case ELAPSED_OLD:
+		MUST(cuEventElapsedTime(&ms, setup->old_begin, setup->old_end));
 		break;
 	case CAPTURING:
 		MUST(cuStreamIsCapturing(stream, &status));
@@ -231,13 +250,18 @@ void check_event_cost(void)
 		.begin = new_event(),
 		.end = new_event(),
 		.running = new_event(),
+		.old_begin = new_event(),
+		.old_end = new_event(),
 	};
 
-	(void)cost_ns(&setup, SAMPLED_LAUNCH); /* warm; both events have ended after it */
+	MUST(cuEventRecord(setup.old_begin, setup.kernels.stream));
+	MUST(cuEventRecord(setup.old_end, setup.kernels.stream));
+	(void)cost_ns(&setup, SAMPLED_LAUNCH); /* warm; all events have ended after it */
 	double launch_ns = cost_ns(&setup, LAUNCH), record_ns = cost_ns(&setup, RECORD);
 	probe_say("launch_ns", "%.0f", launch_ns);
 	probe_say("record_ns", "%.0f", record_ns);
 	probe_say("launch_with_two_records_ns", "%.0f", cost_ns(&setup, SAMPLED_LAUNCH));
+	probe_say("sample_beyond_launch_ns", "%.0f", cost_ns(&setup, SAMPLE) - launch_ns);
 	probe_say("query_ended_ns", "%.0f", cost_ns(&setup, QUERY_ENDED));
 	probe_say("query_running_ns", "%.0f", cost_ns(&setup, QUERY_RUNNING));
 	probe_say("elapsed_ns", "%.0f", cost_ns(&setup, ELAPSED));

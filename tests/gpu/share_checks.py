@@ -23,6 +23,10 @@ DUTY_S = 2e-3          # gpu-load's workloads "duty.*"
 MOST_OFF = 1.0         # points of GPU time
 MOST_OVERHEAD = 0.5    # percent
 OVERHEAD_ROUNDS = 6
+# By how many ns a launch may cost more than a bare one, by worker.
+LAUNCH_COSTS = {"bare": 0, "quota": 2, "100%": 2, "50%": 30}
+COST_ROUNDS, COST_BATCHES = 5, 20
+MOST_DRIFT_PPM = 500
 SIMGPU_SETTINGS = ("kernel.gpu_copy=120us", "kernel.gpu_step=5us", "kernel.gpu_advance=1us",
                    "kernel.gpu_spin=2ms")
 
@@ -192,6 +196,42 @@ def check_share(workload, machine):
         claims += found
         figures[f"{share} %"] = f"{100 * run.rate / bare_rate:.2f} %"
     return judge(claims, {**figures, "table": lines})
+
+
+def check_launch_cost(machine):
+    """The workers in turns, some rounds; of each the median of the rounds. How far the bare ones
+    are apart is the noise. With a share the GPU is used so little that tokens are always left."""
+    fleet = share_fleet("gpu-load", machine)
+    found = {who: [] for who in LAUNCH_COSTS}
+    for _ in range(COST_ROUNDS):
+        for who, values in found.items():
+            values.append({key: float(text) for key, text in
+                           fleet.workers[who].ask(f"launch {COST_BATCHES}").items()})
+
+    def median(who, key):
+        return statistics.median(values[key] for values in found[who])
+
+    bare = [values["p50_ns"] for values in found["bare"]]
+    noise = (max(bare) - min(bare)) / 2
+    figures, claims = {"bare": f"{median('bare', 'p50_ns'):.0f} ns"}, []
+    lines = ["                    batch      p50      p99   (ns)"]
+    for who, most in LAUNCH_COSTS.items():
+        costs = [median(who, key) for key in ("batch_ns", "p50_ns", "p99_ns")]
+        lines.append(f"{who:<16} " + " ".join(f"{cost:>8.0f}" for cost in costs))
+        more = costs[1] - median("bare", "p50_ns")
+        if who != "bare":
+            figures[who] = f"{more:+.0f} ns"
+        claims.append((more <= most + noise, f"{who}: {more:.0f} ns more, meant: {most}"))
+    return judge(claims, {**figures, "noise": f"{noise:.0f} ns", "table": lines})
+
+
+def check_clocks(machine):
+    """Shares are told by events, and here by %globaltimer: both have to go as the host's clock."""
+    fleet = share_fleet("gpu-load", machine)
+    values = fleet.workers["bare"].ask(f"clocks {500 if machine.is_simulated else 5000}")
+    error = float(values["error_ppm"])
+    return judge([(abs(float(values[key])) <= MOST_DRIFT_PPM + error,
+                   f"{key}: {values[key]}") for key in ("events_ppm", "timer_ppm")], values)
 
 
 def check_gpu_time(machine):
