@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * This process's membership in a group: its slot in the group's segment, which holds who has how
+ * many bytes of which device. A slot goes with its process, however that ends, and what it held
+ * comes back to the group; a thread of each member looks after the others (segment_patrol.c).
+ * A forked child is no member until it first asks for something here; then it becomes one of its
+ * own.
+ *
+ * Memory is counted in units of SEGMENT_UNIT bytes; devices by the number that the driver gives
+ * them in this process.
+ */
+#ifndef CUSLICE_GROUP_SEGMENT_H
+#define CUSLICE_GROUP_SEGMENT_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SEGMENT_UNIT 512u
+
+/* Makes this process a member of the group whose segment is the file `path`, which is made where
+ * there is none: a full name; its directory exists and is trusted. Once; a second call with the
+ * same name changes nothing. Starts a thread. Keeps errno, as all that follow.
+ * ret_reason  static text that goes on from the name of the file; set where false is returned
+ * Threads: one caller at a time; any for all that follow.
+ */
+bool segment_attach(const char *path, const char **ret_reason) MUST_CHECK;
+
+/* True once segment_attach() has returned true, in children too. The others below are only for
+ * processes of which this is true. */
+bool segment_is_used(void);
+
+/* Says which device the group knows under this UUID. Before anything is done with the device, in
+ * a member; children inherit it. False where the group knows 64 others. */
+bool segment_name_device(
+	unsigned device, const unsigned char uuid[16], const char **ret_reason) MUST_CHECK;
+
+/* The group gets `units` more on the device, if its quota has room for them, or in any case. False
+ * changes nothing. One compare-and-swap. */
+bool segment_take(unsigned device, uint64_t units) MUST_CHECK;
+void segment_take_anyway(unsigned device, uint64_t units);
+void segment_give(unsigned device, uint64_t units);
+
+/* What all members hold together, and the smallest limit that one of them has set; no more than
+ * SEGMENT_NO_LIMIT. */
+#define SEGMENT_NO_LIMIT ((UINT64_C(1) << 36) - 1)
+uint64_t segment_used(unsigned device);
+uint64_t segment_limit(unsigned device);
+
+/* This member allows its group `units` from now on, until it ends. */
+void segment_tighten(unsigned device, uint64_t units);
+
+/* Units that members have taken and for which the driver has not answered yet. */
+void segment_add_in_flight(unsigned device, uint64_t units);
+void segment_end_in_flight(unsigned device, uint64_t units);
+uint64_t segment_in_flight(unsigned device);
+
+/* True for 200 ms after the bytes of a dead member came back: the driver may still be about to
+ * take its memory down. */
+bool segment_expects_memory(unsigned device);
+
+/* Before a refusal. Where nobody has looked after the members for long, for no member could make
+ * a thread, it is done here; otherwise one look at the clock. */
+void segment_look_after(void);
+
+/* For people: what stands in the segment at `path`. Reads only; false with a reason where it is
+ * no segment, or there is none. */
+struct segment_view {
+	unsigned member_count; /* processes that live */
+	unsigned device_count;
+	struct {
+		uint64_t identity; /* segment_identity() of its UUID */
+		uint64_t used_bytes;
+		uint64_t quota_bytes; /* UINT64_MAX: no limit */
+	} devices[64];
+};
+bool segment_peek(
+	const char *path, struct segment_view *ret_view, const char **ret_reason) MUST_CHECK;
+uint64_t segment_identity(const unsigned char uuid[16]);
+
+#endif

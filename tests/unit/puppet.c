@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "unit.h"
+#include "puppet.h"
+
+#include "group/segment.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct order {
+	enum puppet_order order;
+	unsigned device;
+	uint64_t value;
+};
+
+static const char *path;
+
+static uint64_t name_device(const struct order *order)
+{
+	unsigned char uuid[16];
+	const char *reason;
+
+	memset(uuid, (int)order->value, sizeof(uuid));
+	return segment_name_device(order->device, uuid, &reason);
+}
+
+static uint64_t close_all(int own_fd)
+{
+	close(open(path, O_RDWR | O_CLOEXEC));
+	for (int fd = 0; fd < 1024; fd++) {
+		if (fd != own_fd)
+			close(fd);
+	}
+	return 1;
+}
+
+static uint64_t count_descriptors(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	uint64_t count = 0;
+
+	while (readdir(directory) != NULL)
+		count++;
+	closedir(directory);
+	return count - 3; /* `.`, `..` and the directory itself */
+}
+
+static uint64_t fork_sleeper(int own_fd)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		close(own_fd);
+		for (;;)
+			pause();
+	}
+	return (uint64_t)child;
+}
+
+static uint64_t fork_and_take(const struct order *order)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0)
+		_exit(segment_take(order->device, order->value) ? 1 : 0);
+	waitpid(child, &status, 0);
+	return WIFEXITED(status) ? (uint64_t)WEXITSTATUS(status) : 1000;
+}
+
+static void execute(int own_fd)
+{
+	close(own_fd);
+	execlp("sleep", "sleep", "1000", (char *)NULL);
+	_exit(1);
+}
+
+static uint64_t hammer(const struct order *order)
+{
+	uint64_t random = (uint64_t)getpid(), held = 0;
+
+	for (;;) {
+		uint64_t units = random_between(&random, 1, order->value);
+		if (held >= units && random_next(&random) % 2 == 0) {
+			segment_give(order->device, units);
+			held -= units;
+		} else if (segment_take(order->device, units)) {
+			held += units;
+		}
+	}
+	return 0;
+}
+
+static uint64_t follow(const struct order *order, int own_fd)
+{
+	const char *reason;
+
+	switch (order->order) {
+	case PUPPET_ATTACH:
+		return segment_attach(path, &reason);
+	case PUPPET_NAME:
+		return name_device(order);
+	case PUPPET_TAKE:
+		return segment_take(order->device, order->value);
+	case PUPPET_ANYWAY:
+		segment_take_anyway(order->device, order->value);
+		return 0;
+	case PUPPET_GIVE:
+		segment_give(order->device, order->value);
+		return 0;
+	case PUPPET_USED:
+		return segment_used(order->device);
+	case PUPPET_LIMIT:
+		return segment_limit(order->device);
+	case PUPPET_TIGHTEN:
+		segment_tighten(order->device, order->value);
+		return 0;
+	case PUPPET_EXPECTS:
+		return segment_expects_memory(order->device);
+	case PUPPET_FLY:
+		segment_add_in_flight(order->device, order->value);
+		return 0;
+	case PUPPET_IN_FLIGHT:
+		return segment_in_flight(order->device);
+	case PUPPET_SET_USER:
+		return setgid((gid_t)order->value) == 0 && setuid((uid_t)order->value) == 0;
+	case PUPPET_CLOSE_ALL:
+		return close_all(own_fd);
+	case PUPPET_DESCRIPTORS:
+		return count_descriptors();
+	case PUPPET_FORK:
+		return fork_sleeper(own_fd);
+	case PUPPET_FORK_TAKE:
+		return fork_and_take(order);
+	case PUPPET_EXECUTE:
+		execute(own_fd);
+		return 0;
+	case PUPPET_HAMMER:
+		return hammer(order);
+	}
+	return 0;
+}
+
+static void live(int fd)
+{
+	struct order order;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (read(fd, &order, sizeof(order)) == (ssize_t)sizeof(order)) {
+		uint64_t answer = follow(&order, fd);
+		if (write(fd, &answer, sizeof(answer)) != (ssize_t)sizeof(answer))
+			break;
+	}
+	_exit(0);
+}
+
+struct puppet puppet_start(const char *segment_path)
+{
+	struct puppet puppet;
+	int fds[2];
+
+	path = segment_path;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	puppet.pid = fork();
+	assert_true(puppet.pid >= 0);
+	if (puppet.pid == 0) {
+		/* Others' ends, too: a puppet must not keep another from seeing the end. */
+		for (int fd = 3; fd < 1024; fd++) {
+			if (fd != fds[1])
+				close(fd);
+		}
+		live(fds[1]);
+	}
+	close(fds[1]);
+	puppet.fd = fds[0];
+	return puppet;
+}
+
+void puppet_tell(
+	const struct puppet *puppet, enum puppet_order order, unsigned device, uint64_t value)
+{
+	struct order message;
+
+	memset(&message, 0, sizeof(message));
+	message = (struct order){order, device, value};
+	assert_int_equal(write(puppet->fd, &message, sizeof(message)), sizeof(message));
+}
+
+uint64_t puppet_hear(const struct puppet *puppet)
+{
+	uint64_t answer;
+
+	assert_int_equal(read(puppet->fd, &answer, sizeof(answer)), sizeof(answer));
+	return answer;
+}
+
+uint64_t puppet_do(
+	const struct puppet *puppet, enum puppet_order order, unsigned device, uint64_t value)
+{
+	puppet_tell(puppet, order, device, value);
+	return puppet_hear(puppet);
+}
+
+struct puppet puppet_member(const char *segment_path)
+{
+	struct puppet puppet = puppet_start(segment_path);
+
+	assert_int_equal(puppet_do(&puppet, PUPPET_ATTACH, 0, 0), 1);
+	assert_int_equal(puppet_do(&puppet, PUPPET_NAME, 0, 1), 1);
+	return puppet;
+}
+
+void puppet_kill(struct puppet *puppet)
+{
+	kill(puppet->pid, SIGKILL);
+	waitpid(puppet->pid, NULL, 0);
+	close(puppet->fd);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * A process that becomes a member of a group and does there what it is told: tests of the segment
+ * need several processes, and ones that can be killed.
+ */
+#ifndef CUSLICE_TESTS_UNIT_PUPPET_H
+#define CUSLICE_TESTS_UNIT_PUPPET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct puppet {
+	pid_t pid;
+	int fd;
+};
+
+enum puppet_order {
+	PUPPET_ATTACH, /* 1 if it could */
+	PUPPET_NAME,   /* device `device` has the UUID that is all `value`; 1 if it could */
+	PUPPET_TAKE,   /* 1 if it was granted */
+	PUPPET_ANYWAY, /* these as in segment.h; 0 where that returns nothing */
+	PUPPET_GIVE,
+	PUPPET_USED,
+	PUPPET_LIMIT,
+	PUPPET_TIGHTEN,
+	PUPPET_EXPECTS,
+	PUPPET_FLY, /* segment_add_in_flight() */
+	PUPPET_IN_FLIGHT,
+	PUPPET_SET_USER,    /* for ever; 1 if it could */
+	PUPPET_CLOSE_ALL,   /* opens and closes the file, then closes all but its own descriptor */
+	PUPPET_DESCRIPTORS, /* how many it has */
+	PUPPET_FORK,        /* leaves a child that sleeps; its number */
+	PUPPET_FORK_TAKE, /* a child takes `value` and ends; 1 if it was granted, 2 if it held some
+			   */
+	PUPPET_EXECUTE,   /* becomes a program that sleeps; no answer */
+	PUPPET_HAMMER,    /* takes and gives at random, at most `value` at a time, until killed */
+};
+
+/* Starts one. It ends when the test does. */
+struct puppet puppet_start(const char *path);
+/* Starts one, attaches it and gives it device 0 with UUID 1. */
+struct puppet puppet_member(const char *path);
+
+uint64_t puppet_do(
+	const struct puppet *puppet, enum puppet_order order, unsigned device, uint64_t value);
+/* Without waiting for the answer. */
+void puppet_tell(
+	const struct puppet *puppet, enum puppet_order order, unsigned device, uint64_t value);
+uint64_t puppet_hear(const struct puppet *puppet);
+
+/* Kills it and waits until it is gone. */
+void puppet_kill(struct puppet *puppet);
+
+#endif
