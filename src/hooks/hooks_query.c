@@ -28,29 +28,45 @@ static void show_slice(uint64_t *free_bytes, uint64_t *total_bytes)
 	*free_bytes = smaller(*free_bytes, used < quota ? quota - used : 0);
 }
 
+/* A program may want only one of the two, where its driver takes a NULL for the other: then the
+ * driver is asked twice, for what is free cannot be told without the total. */
 CUresult CUDAAPI hook_cuMemGetInfo_v2(size_t *ret_free, size_t *ret_total)
 {
-	CUresult res = driver.cuMemGetInfo_v2(ret_free, ret_total);
+	size_t free_bytes = 0, total_bytes = 0;
+	CUresult res = CUDA_SUCCESS;
 
-	if (res != CUDA_SUCCESS || ret_free == NULL || ret_total == NULL)
+	if (ret_free == NULL || ret_total == NULL)
+		res = driver.cuMemGetInfo_v2(ret_free, ret_total);
+	if (res == CUDA_SUCCESS)
+		res = driver.cuMemGetInfo_v2(&free_bytes, &total_bytes);
+	if (res != CUDA_SUCCESS)
 		return res;
-	uint64_t free_bytes = *ret_free, total_bytes = *ret_total;
-	show_slice(&free_bytes, &total_bytes);
-	*ret_free = free_bytes;
-	*ret_total = total_bytes;
+	uint64_t shown_free = free_bytes, shown_total = total_bytes;
+	show_slice(&shown_free, &shown_total);
+	if (ret_free != NULL)
+		*ret_free = shown_free;
+	if (ret_total != NULL)
+		*ret_total = shown_total;
 	return res;
 }
 
 CUresult CUDAAPI hook_cuMemGetInfo(unsigned int *ret_free, unsigned int *ret_total)
 {
-	CUresult res = driver.cuMemGetInfo(ret_free, ret_total);
+	unsigned int free_bytes = 0, total_bytes = 0;
+	CUresult res = CUDA_SUCCESS;
 
-	if (res != CUDA_SUCCESS || ret_free == NULL || ret_total == NULL)
+	if (ret_free == NULL || ret_total == NULL)
+		res = driver.cuMemGetInfo(ret_free, ret_total);
+	if (res == CUDA_SUCCESS)
+		res = driver.cuMemGetInfo(&free_bytes, &total_bytes);
+	if (res != CUDA_SUCCESS)
 		return res;
-	uint64_t free_bytes = *ret_free, total_bytes = *ret_total;
-	show_slice(&free_bytes, &total_bytes);
-	*ret_free = (unsigned int)free_bytes;
-	*ret_total = (unsigned int)total_bytes;
+	uint64_t shown_free = free_bytes, shown_total = total_bytes;
+	show_slice(&shown_free, &shown_total);
+	if (ret_free != NULL)
+		*ret_free = (unsigned int)shown_free;
+	if (ret_total != NULL)
+		*ret_total = (unsigned int)shown_total;
 	return res;
 }
 

@@ -159,13 +159,11 @@ CUresult cuMemFree(CUdeviceptr_v1 dptr)
 	return release(dptr);
 }
 
+/* As on the real driver, either may be NULL, and programs make use of that. */
 static CUresult get_info(size_t *ret_free, size_t *ret_total)
 {
 	struct wire_reply reply;
 	CUcontext ctx;
-
-	if (!ret_free || !ret_total)
-		return CUDA_ERROR_INVALID_VALUE;
 	const CUresult result = context_current(&ctx);
 
 	if (result != CUDA_SUCCESS)
@@ -174,8 +172,10 @@ static CUresult get_info(size_t *ret_free, size_t *ret_total)
 
 	if (!client_ask(&request, &reply) || reply.status != WIRE_OK)
 		return CUDA_ERROR_DEVICE_UNAVAILABLE;
-	*ret_free = reply.free_bytes;
-	*ret_total = reply.total_bytes;
+	if (ret_free)
+		*ret_free = reply.free_bytes;
+	if (ret_total)
+		*ret_total = reply.total_bytes;
 	return CUDA_SUCCESS;
 }
 
@@ -190,14 +190,14 @@ CUresult cuMemGetInfo(unsigned int *free, unsigned int *total)
 	size_t free_bytes, total_bytes;
 
 	ENTER(cuMemGetInfo);
-	if (!free || !total)
-		return CUDA_ERROR_INVALID_VALUE;
 	const CUresult result = get_info(&free_bytes, &total_bytes);
 
 	if (result != CUDA_SUCCESS)
 		return result;
-	*free = free_bytes > UINT32_MAX ? UINT32_MAX : (unsigned)free_bytes;
-	*total = total_bytes > UINT32_MAX ? UINT32_MAX : (unsigned)total_bytes;
+	if (free)
+		*free = free_bytes > UINT32_MAX ? UINT32_MAX : (unsigned)free_bytes;
+	if (total)
+		*total = total_bytes > UINT32_MAX ? UINT32_MAX : (unsigned)total_bytes;
 	return CUDA_SUCCESS;
 }
 

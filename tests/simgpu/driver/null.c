@@ -141,8 +141,10 @@ CUresult null_free(CUdeviceptr address)
 
 CUresult null_mem_info(size_t *ret_free, size_t *ret_total)
 {
-	*ret_free = NULL_TOTAL_BYTES / 2;
-	*ret_total = NULL_TOTAL_BYTES;
+	if (ret_free)
+		*ret_free = NULL_TOTAL_BYTES / 2;
+	if (ret_total)
+		*ret_total = NULL_TOTAL_BYTES;
 	return CUDA_SUCCESS;
 }
 

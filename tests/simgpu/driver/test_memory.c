@@ -36,6 +36,19 @@ static void alloc_takes_and_free_gives_rounded_bytes(void **state)
 	assert_int_equal(free_bytes(), before);
 }
 
+static void either_half_of_the_info_may_be_left_out(void **state)
+{
+	size_t available = 7, total = 7, only = 7;
+
+	(void)state;
+	must(cuMemGetInfo(&available, &total));
+	must(cuMemGetInfo(&only, NULL));
+	assert_int_equal(only, available);
+	must(cuMemGetInfo(NULL, &only));
+	assert_int_equal(only, total);
+	must(cuMemGetInfo(NULL, NULL));
+}
+
 static void alloc_of_nothing_is_refused(void **state)
 {
 	CUdeviceptr address = 7;
@@ -368,6 +381,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(alloc_takes_and_free_gives_rounded_bytes),
+		cmocka_unit_test(either_half_of_the_info_may_be_left_out),
 		cmocka_unit_test(alloc_of_nothing_is_refused),
 		cmocka_unit_test(alloc_beyond_the_device_is_refused),
 		cmocka_unit_test(free_of_what_is_no_allocation_is_refused),
