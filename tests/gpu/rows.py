@@ -6,6 +6,7 @@
 from functools import partial
 
 import driver_checks as driver
+import family_checks as families
 import program_checks as program
 import share_checks as shares
 from runner import Row
@@ -77,6 +78,12 @@ def share_rows():
                   "slower than bare", 20, partial(shares.check_overhead, workload))
 
 
+def family_rows():
+    for name in families.FAMILIES:
+        yield Row(f"family.{name}", "what it takes of the device, as another process sees it, is "
+                  "charged", 12 if name == "heap" else 6, partial(families.check_family, name))
+
+
 def rows_of_evidence():
     for name, title, seconds in SEMANTICS:
         yield Row(f"semantics.{name}", title, seconds, partial(driver.check_semantics, name))
@@ -101,4 +108,4 @@ def rows_of_evidence():
 
 
 def all_rows():
-    return [*first_rows(), *program_rows(), *share_rows(), *rows_of_evidence()]
+    return [*first_rows(), *program_rows(), *share_rows(), *family_rows(), *rows_of_evidence()]

@@ -37,17 +37,20 @@ class Row:
         self.status, self.reason, self.figures = status, reason, figures or {}
 
 
+def figures_of(finding):
+    """A finding may bring the figures that it is about."""
+    return finding.args[1] if len(finding.args) > 1 else {}
+
+
 def run_row(row, machine):
     try:
         row.passed(row.check(machine))
     except Skipped as reason:
-        row.ended("skip", str(reason))
+        row.ended("skip", str(reason.args[0]), figures_of(reason))
     except OutOfTime:
         row.ended("skip", "the budget was used up while it ran")
     except Failed as failure:
-        # A finding may bring the figures that it is about.
-        figures = failure.args[1] if len(failure.args) > 1 else {}
-        row.ended("fail", str(failure.args[0]), figures)
+        row.ended("fail", str(failure.args[0]), figures_of(failure))
     except Exception as error:  # a mistake in a row must not cost the others
         machine.log.write(traceback.format_exc())
         row.ended("fail", f"{type(error).__name__}: {error}")

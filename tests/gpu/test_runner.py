@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import report
 import runner
 from driver_checks import QUOTA, judge_slice
+import family_checks
 import share_checks
 from machine import Failed, Machine, OutOfTime, Skipped
 from program_checks import read_trace
@@ -248,6 +249,37 @@ class ShareTest(unittest.TestCase):
         self.assertEqual(share_run(1, busy=30, metered=20).gpu_time(), 30)
         self.assertEqual(share_run(1, metered=20).gpu_time(), 20)
         self.assertIsNone(share_run(1).gpu_time())
+
+
+def family_line(when, real, charged, result="CUDA_SUCCESS"):
+    return {"name": "one", "when": when, "result": result, "real": str(real),
+            "charged": str(charged), "seen": "0"}
+
+
+class FamilyTest(unittest.TestCase):
+    def judge(self, name, *lines):
+        return family_checks.judge_family(name, [family_line(*line) for line in lines])
+
+    def test_what_is_charged_passes(self):
+        figures = self.judge("linear", ("taken", 64 << 20, 64 << 20), ("given", 2 << 20, 0))
+
+        self.assertEqual(figures["least charged beyond taken"], -(2 << 20))
+
+    def test_bytes_that_are_not_charged_fail(self):
+        for lines in ([("taken", 64 << 20, 61 << 20)], [("taken", 1, 1), ("given", 3 << 20, 0)],
+                      [("taken", 64 << 20, 0)]):
+            with self.subTest(lines), self.assertRaisesRegex(Failed, "not charged"):
+                self.judge("linear", *lines)
+        with self.assertRaisesRegex(Failed, "not charged"):
+            self.judge("heap", ("taken", 64 << 20, 32 << 20))
+
+    def test_what_is_not_counted_yet_is_told(self):
+        with self.assertRaisesRegex(Skipped, "not charged by this build"):
+            self.judge("heap", ("taken", 64 << 20, 512))
+
+    def test_what_the_driver_has_not_is_told(self):
+        with self.assertRaisesRegex(Skipped, "CUDA_ERROR_NOT_SUPPORTED"):
+            self.judge("vmm", ("taken", 0, 0, "CUDA_ERROR_NOT_SUPPORTED"))
 
 
 class TraceTest(unittest.TestCase):

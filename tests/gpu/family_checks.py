@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# Rows about each family of device memory: what it takes of the device, as a process without the
+# library sees it, beside what is charged for it.
+from driver_checks import judge, rows_of
+from machine import Skipped
+
+# True: is charged, and fails where it is not. False: docs say that it is not counted yet; judged as
+# soon as the library charges anything for it.
+FAMILIES = {
+    "linear": True, "pitch": True, "managed": True, "array": True, "mipmap": True,
+    "pool": False, "vmm": False, "graph": False, "module": False, "context": False, "heap": False,
+}
+# Bytes that may be taken and not charged: a block of the driver that is not full.
+ALLOWANCE = 2 << 20
+
+
+def line_text(line):
+    if line["result"] != "CUDA_SUCCESS":
+        return f"{line['name']:<38} {line['when']:<12} {line['result']}"
+    real, charged = int(line["real"]), int(line["charged"])
+    return f"{line['name']:<38} {line['when']:<12} {real:>13} {charged:>13} {charged - real:>+13}"
+
+
+def is_charged_nothing(lines):
+    """The sum of small things that a family needs beside (512 bytes for a result) is no charge."""
+    taken = sum(int(line["real"]) for line in lines)
+    return sum(int(line["charged"]) for line in lines) < taken / 100
+
+
+def judge_family(name, lines):
+    done = [line for line in lines if line["result"] == "CUDA_SUCCESS"]
+    if not done:
+        raise Skipped(f"the driver has it not: {lines[0]['result'] if lines else 'nothing said'}")
+    figures = {"table": ["name                                   when                  taken"
+                         "       charged     more by", *map(line_text, lines)]}
+    taken = [line for line in done if line["when"] in ("taken", "again")]
+    if not FAMILIES[name] and is_charged_nothing(taken):
+        most = max(int(line["real"]) for line in taken)
+        raise Skipped(f"not charged by this build; one takes up to {most} bytes", figures)
+    errors = {line["name"] + ", " + line["when"]: int(line["charged"]) - int(line["real"])
+              for line in done}
+    figures = {"least charged beyond taken": min(errors.values()),
+               "most charged beyond taken": max(errors.values()), **figures}
+    return judge([(error >= -ALLOWANCE, f"{what}: {-error} bytes are not charged")
+                  for what, error in errors.items()], figures)
+
+
+def check_family(name, machine):
+    """A quota that nothing here reaches."""
+    lines = rows_of(machine.run([machine.program("gpu-families"), name],
+                                env=machine.slice(memory="75%")))
+    return judge_family(name, lines)
