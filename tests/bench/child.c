@@ -70,7 +70,8 @@ static char **make(enum setup setup, const char *library, const char *simgpu)
 		(setup != SETUP_BARE && (!add(made, &count, "LD_PRELOAD", library) ||
 						!add(made, &count, "CUSLICE_GROUP", "none") ||
 						!add(made, &count, "CUSLICE_MEMORY", "50%"))) ||
-		(setup == SETUP_SHARE && !add(made, &count, "CUSLICE_COMPUTE", "50%")))
+		(setup == SETUP_SHARE && !add(made, &count, "CUSLICE_COMPUTE", "50%")) ||
+		(setup == SETUP_WHOLE && !add(made, &count, "CUSLICE_COMPUTE", "100%")))
 		return NULL;
 	return made;
 }

@@ -9,6 +9,8 @@
 #   counts.py BENCH more ROW... LIMIT      each costs at most LIMIT instructions more than bare
 #   counts.py BENCH ratio ROW ROW LIMIT    sliced, the first costs at most LIMIT times the second
 #   counts.py BENCH table ROW...           nothing is asserted
+#   counts.py BENCH samples ROW [LIMIT]    inside of libcuslice.so, a call that takes no sample of the
+#                                          GPU's time costs at most LIMIT; those that do are told apart
 #   counts.py BENCH skip REASON            says why nothing can be counted
 #
 # Each prints the table of what it has counted. BENCH is build/bin/cuslice-bench.
@@ -16,16 +18,19 @@
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 
 CALLS = 1000
+# To tell calls with samples apart, the counts are written after every few calls.
+PARTS, PART_CALLS = 400, 100
 SKIPPED = 77
 
 # As the benchmark sets them up (child.c).
 QUOTA = {"CUSLICE_GROUP": "none", "CUSLICE_MEMORY": "50%"}
-SHARE = QUOTA | {"CUSLICE_COMPUTE": "50%"}
+SETUPS = {"share": {"CUSLICE_COMPUTE": "50%"}, "whole": {"CUSLICE_COMPUTE": "100%"}}
 
 
 class Counter:
@@ -41,22 +46,39 @@ class Counter:
         variables |= {"SIMGPU_NULL": "1", "LD_LIBRARY_PATH": self.simgpu}
         if not is_bare:
             variables |= {"LD_PRELOAD": self.library}
-            variables |= SHARE if row.endswith("-share") else QUOTA
+            variables |= QUOTA | SETUPS.get(row.rpartition("-")[2], {})
         return variables
 
     def run(self, row, is_bare, calls):
         """Instructions of a whole process, by the file that they lie in."""
+        return self.callgrind(row, is_bare, calls, 1, [], self_costs)
+
+    def run_parts(self, row):
+        """Of the sliced row, for each part but the first: instructions inside of libcuslice.so and
+        events recorded."""
+        options = ["--dump-after=count_part", "--combine-dumps=yes"]
+        parts = self.callgrind(row, False, PART_CALLS, PARTS, options, self.costs_of_parts)
+        return parts[1:PARTS]
+
+    def callgrind(self, row, is_bare, calls, parts, options, read):
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "counts")
             command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
                        "--compress-strings=no", "--compress-pos=no", "--log-file=/dev/null",
-                       self.bench, "--count", row, "--calls", str(calls)]
+                       *options, self.bench, "--count", row, "--calls", str(calls),
+                       "--parts", str(parts)]
             done = subprocess.run(command, env=self.environment(row, is_bare), check=False,
                                   stderr=subprocess.PIPE, text=True)
             if done.returncode != 0:
                 sys.exit(f"{row}: the program ends with {done.returncode}\n{done.stderr}")
             with open(out, encoding="utf-8") as file:
-                return self_costs(file)
+                return read(file)
+
+    def costs_of_parts(self, lines):
+        parts = []
+        for part in split_parts(lines):
+            parts.append((self_costs(part).get(self.library, 0), calls_of(part, "cuEventRecord")))
+        return parts
 
     def per_call(self, row, is_bare):
         """(instructions in all, instructions inside of libcuslice.so) of one call."""
@@ -64,6 +86,27 @@ class Counter:
         twice = self.run(row, is_bare, 2 * CALLS)
         ours = twice.get(self.library, 0) - once.get(self.library, 0)
         return (sum(twice.values()) - sum(once.values())) / CALLS, ours / CALLS
+
+
+def split_parts(lines):
+    parts = []
+    for line in lines:
+        if line.startswith("part:"):
+            parts.append([])
+        if parts:
+            parts[-1].append(line)
+    return parts
+
+
+def calls_of(lines, function):
+    """How often it was called."""
+    count, is_callee = 0, False
+    for line in lines:
+        if line.startswith("cfn="):
+            is_callee = line[4:].rstrip("\n") == function
+        elif line.startswith("calls=") and is_callee:
+            count += int(line[6:].split()[0])
+    return count
 
 
 def self_costs(lines):
@@ -113,6 +156,29 @@ def check_ratio(counter, rows, limit):
     return 1 if ratio > limit else 0
 
 
+def tell_samples(counter, row, limit):
+    """A sample is a pair of events."""
+    parts = counter.run_parts(row)
+    samples = sum(records for _, records in parts) / 2
+    calls = PART_CALLS * len(parts)
+    plain = [ours / PART_CALLS for ours, records in parts if records == 0]
+    print(f"{row}: {samples:g} of {calls} calls took a sample, {100 * samples / calls:.3f} %; "
+          f"instructions in cuslice a call: {sum(ours for ours, _ in parts) / calls:.1f} of all")
+    if not plain:
+        print("every part has samples: what a call costs without one cannot be told")
+        return 1 if limit is not None else 0
+    usual = statistics.median(plain)
+    print(f"without a sample {usual:.1f} in the median, {max(plain):.1f} at most "
+          f"(mean of {PART_CALLS} calls)")
+    if samples:
+        more = sum(ours - PART_CALLS * usual for ours, records in parts if records > 0)
+        print(f"with a sample {usual + more / samples:.0f}")
+    if limit is not None and usual > limit:
+        print(f"{usual:.1f} without a sample, {limit:g} are allowed")
+        return 1
+    return 0
+
+
 def main(bench, command, *arguments):
     if command == "skip":
         print("skipped: " + " ".join(arguments))
@@ -125,6 +191,8 @@ def main(bench, command, *arguments):
         return check_more(counter, arguments[:-1], float(arguments[-1]))
     if command == "ratio":
         return check_ratio(counter, arguments[:2], float(arguments[2]))
+    if command == "samples":
+        return tell_samples(counter, arguments[0], float(arguments[1]) if arguments[1:] else None)
     count_rows(counter, arguments)
     return 0
 

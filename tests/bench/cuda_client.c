@@ -6,6 +6,8 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
+#include "../simgpu/counters.h"
+
 #define KERNEL_FORMAT               \
 	".version 7.0\n"            \
 	".target sm_75\n"           \
@@ -67,4 +69,14 @@ bool cuda_client_load_kernel(
 	return cuda_client_is_done("cuModuleLoadData", client->cuModuleLoadData(&module, ptx)) &&
 	       cuda_client_is_done("cuModuleGetFunction",
 		       client->cuModuleGetFunction(ret_kernel, module, name));
+}
+
+const _Atomic uint64_t *cuda_client_event_records(const struct cuda_client *client)
+{
+	const CUuuid uuid = {.bytes = SIMGPU_COUNTERS_UUID};
+	const void *table;
+
+	if (client->cuGetExportTable(&table, &uuid) != CUDA_SUCCESS)
+		return NULL;
+	return &((const struct simgpu_counters *)table)->event_records;
 }

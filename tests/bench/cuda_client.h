@@ -7,6 +7,7 @@
 #define CUSLICE_BENCH_CUDA_CLIENT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <cuda.h>
 
@@ -20,6 +21,7 @@
 	CALL(cuEventCreate)               \
 	CALL(cuEventRecord)               \
 	CALL(cuEventSynchronize)          \
+	CALL(cuGetExportTable)            \
 	CALL(cuGetProcAddress_v2)         \
 	CALL(cuGraphInstantiateWithFlags) \
 	CALL(cuGraphLaunch)               \
@@ -50,6 +52,10 @@ bool cuda_client_open(struct cuda_client *ret_client);
  * said why there is none. */
 bool cuda_client_load_kernel(
 	const struct cuda_client *client, const char *name, CUfunction *ret_kernel);
+
+/* How many events the process has had recorded, by itself or by us: a count that simgpu keeps. NULL
+ * with other drivers. */
+const _Atomic uint64_t *cuda_client_event_records(const struct cuda_client *client);
 
 /* True for CUDA_SUCCESS; otherwise says what has failed. */
 bool cuda_client_is_done(const char *what, CUresult res);

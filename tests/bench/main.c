@@ -30,7 +30,8 @@ enum {
 	KEY_JSON,
 	KEY_PRELOAD,
 	KEY_COUNT,
-	KEY_CALLS
+	KEY_CALLS,
+	KEY_PARTS
 };
 
 struct options {
@@ -39,7 +40,7 @@ struct options {
 	bool is_any_chosen;
 	const char *json, *library;
 	const struct row *counted; /* --count */
-	unsigned calls;
+	unsigned calls, parts;
 };
 
 static const struct argp_option option_table[] = {
@@ -54,6 +55,7 @@ static const struct argp_option option_table[] = {
 	{"preload", KEY_PRELOAD, "FILE", 0, "Measure this library instead of libcuslice.so", 0},
 	{"count", KEY_COUNT, "NAME", OPTION_HIDDEN, "", 0},
 	{"calls", KEY_CALLS, "N", OPTION_HIDDEN, "", 0},
+	{"parts", KEY_PARTS, "N", OPTION_HIDDEN, "", 0},
 	{0},
 };
 
@@ -132,6 +134,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	case KEY_CALLS:
 		options->calls = read_count(state, argument, 100000000);
 		return 0;
+	case KEY_PARTS:
+		options->parts = read_count(state, argument, 1000000);
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -207,6 +212,7 @@ int main(int argc, char *argv[])
 	struct options options = {
 		.measure = {.batches = BATCHES, .divisor = 1},
 		.calls = 1,
+		.parts = 1,
 	};
 
 	/* A process that is to do nothing parses nothing either. */
@@ -219,6 +225,6 @@ int main(int argc, char *argv[])
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&parser, argc, argv, 0, NULL, &options);
 	if (options.counted != NULL)
-		return worker_count_main(options.counted, options.calls);
+		return worker_count_main(options.counted, options.calls, options.parts);
 	return run_benchmark(&options);
 }

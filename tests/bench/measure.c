@@ -10,13 +10,22 @@
 #include "protocol.h"
 #include "worker.h"
 
+/* Calls of a batch that are timed one by one, after those that are timed together. With a share it
+ * takes thousands until one of them takes a sample. */
+#define SINGLES       500
+#define SHARE_SINGLES 5000
+
 /* What one side of one row gathers, batch by batch. */
 struct samples {
 	enum setup setup;
 	bool is_possible;
 	unsigned count;
 	double per_call[MEASURE_MAX_BATCHES];
-	double single_median[MEASURE_MAX_BATCHES], single_p99[MEASURE_MAX_BATCHES];
+	struct gathered {
+		unsigned count;
+		double median[MEASURE_MAX_BATCHES], p99[MEASURE_MAX_BATCHES];
+	} singles, sampled;
+	uint64_t calls, records;
 };
 
 static bool ask(
@@ -124,12 +133,29 @@ static bool run_processes(struct measure *measure, const struct row *row, struct
 	return true;
 }
 
+static void gather(struct gathered *gathered, const struct singles *singles)
+{
+	if (singles->count == 0)
+		return;
+	gathered->median[gathered->count] = singles->median_ns;
+	gathered->p99[gathered->count] = singles->p99_ns;
+	gathered->count++;
+}
+
+static unsigned singles_of(const struct measure *measure, const struct row *row)
+{
+	if (!row_has_singles(row))
+		return 0;
+	return row->setup == SETUP_SHARE && !measure->is_real ? SHARE_SINGLES : SINGLES;
+}
+
 static bool run_batch(struct measure *measure, const struct row *row, struct samples *samples)
 {
 	struct request request = {
 		.kind = REQUEST_BATCH,
 		.row = (uint32_t)(row - rows),
 		.calls = calls_of(measure, row),
+		.singles = singles_of(measure, row),
 	};
 	struct reply reply;
 
@@ -140,23 +166,32 @@ static bool run_batch(struct measure *measure, const struct row *row, struct sam
 	if (!ask(measure, samples->setup, request, &reply))
 		return false;
 	samples->per_call[samples->count] = (double)reply.elapsed_ns / request.calls;
-	samples->single_median[samples->count] = reply.single_median_ns;
-	samples->single_p99[samples->count] = reply.single_p99_ns;
 	samples->count++;
+	gather(&samples->singles, &reply.singles);
+	gather(&samples->sampled, &reply.samples);
+	samples->calls += request.calls;
+	samples->records += reply.records;
 	return true;
 }
 
-static struct side summarise(const struct row *row, struct samples *samples)
+static double median_of(double *values, size_t count)
+{
+	return count > 0 ? stats_of(values, count).median : 0;
+}
+
+static struct side summarise(struct samples *samples)
 {
 	struct side side = {.is_measured = samples->count > 0};
 
 	if (!side.is_measured)
 		return side;
 	side.per_call = stats_of(samples->per_call, samples->count);
-	if (row_has_singles(row)) {
-		side.single_median = stats_of(samples->single_median, samples->count).median;
-		side.single_p99 = stats_of(samples->single_p99, samples->count).median;
-	}
+	side.single_median = median_of(samples->singles.median, samples->singles.count);
+	side.single_p99 = median_of(samples->singles.p99, samples->singles.count);
+	side.sample_median = median_of(samples->sampled.median, samples->sampled.count);
+	side.sample_p99 = median_of(samples->sampled.p99, samples->sampled.count);
+	if (samples->calls > 0)
+		side.samples = (double)samples->records / 2 / (double)samples->calls;
 	return side;
 }
 
@@ -179,8 +214,8 @@ bool measure_row(struct measure *measure, const struct row *row, struct result *
 		return false;
 	*ret_result = (struct result){
 		.row = row,
-		.bare = summarise(row, &bare),
-		.sliced = summarise(row, &sliced),
+		.bare = summarise(&bare),
+		.sliced = summarise(&sliced),
 	};
 	return true;
 }

@@ -30,7 +30,10 @@ struct measure {
 struct side {
 	bool is_measured; /* false: this driver cannot be asked that */
 	struct stats per_call;
-	double single_median, single_p99; /* medians over the batches; rows that have singles */
+	/* Medians over the batches. Calls that recorded no event, and those that did; 0: none. */
+	double single_median, single_p99;
+	double sample_median, sample_p99;
+	double samples; /* a call, two events each, where the driver counts them */
 };
 
 struct result {

@@ -19,15 +19,22 @@ enum request_kind { REQUEST_DESCRIBE, REQUEST_PREPARE, REQUEST_BATCH, REQUEST_FI
 
 struct request {
 	enum request_kind kind;
-	uint32_t row;   /* index into rows[] */
-	uint32_t calls; /* BATCH */
+	uint32_t row;     /* index into rows[] */
+	uint32_t calls;   /* BATCH */
+	uint32_t singles; /* BATCH: calls that are timed one by one after the others; 0: none */
+};
+
+struct singles {
+	uint32_t count, median_ns, p99_ns; /* without any, 0 */
 };
 
 struct reply {
 	enum task_state state;
 	uint64_t elapsed_ns; /* BATCH: all calls together */
-	/* BATCH, where the row has them: calls timed one by one, the clock's reading included */
-	uint32_t single_median_ns, single_p99_ns;
+	uint64_t records;    /* BATCH: events that were recorded by these, where the driver tells */
+	/* BATCH: calls timed one by one, the clock's reading included: those that recorded no
+	 * event, and those that did */
+	struct singles singles, samples;
 	/* DESCRIBE */
 	bool is_preloaded;
 	int driver_version;

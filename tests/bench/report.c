@@ -86,6 +86,34 @@ static bool has_singles(const struct result *result)
 	       result->sliced.is_measured;
 }
 
+/* 0: there was none. */
+static void print_time(double ns, FILE *out)
+{
+	if (ns > 0)
+		fprintf(out, " %9.0f", ns);
+	else
+		fprintf(out, " %9s", "-");
+}
+
+static void print_single(const struct result *result, FILE *out)
+{
+	const struct side *bare = &result->bare, *sliced = &result->sliced;
+
+	fprintf(out, "%-40s |", result->row->title);
+	print_time(bare->single_median, out);
+	print_time(bare->single_p99, out);
+	fputs(" |", out);
+	print_time(sliced->single_median, out);
+	print_time(sliced->single_p99, out);
+	if (sliced->single_p99 > 0)
+		fprintf(out, " | %9.0f |", sliced->single_p99 - bare->single_p99);
+	else
+		fprintf(out, " | %9s |", "-");
+	print_time(sliced->sample_median, out);
+	print_time(sliced->sample_p99, out);
+	fprintf(out, " %8.3f%%\n", 100 * sliced->samples);
+}
+
 static void print_singles(const struct report *report, FILE *out)
 {
 	bool has_any = false;
@@ -94,17 +122,12 @@ static void print_singles(const struct report *report, FILE *out)
 		has_any = has_any || has_singles(&report->results[i]);
 	if (!has_any)
 		return;
-	fprintf(out, "\n%-40s | %9s %9s | %9s %9s | %9s\n",
+	fprintf(out, "\n%-40s | %9s %9s | %9s %9s | %9s | %9s %9s %9s\n",
 		"single calls, a reading of the clock in", "bare", "p99", "sliced", "p99",
-		"p99 more");
+		"p99 more", "sampled", "p99", "of calls");
 	for (size_t i = 0; i < report->count; i++) {
-		const struct result *result = &report->results[i];
-		if (has_singles(result))
-			fprintf(out, "%-40s | %9.0f %9.0f | %9.0f %9.0f | %9.0f\n",
-				result->row->title, result->bare.single_median,
-				result->bare.single_p99, result->sliced.single_median,
-				result->sliced.single_p99,
-				result->sliced.single_p99 - result->bare.single_p99);
+		if (has_singles(&report->results[i]))
+			print_single(&report->results[i], out);
 	}
 }
 
@@ -140,9 +163,14 @@ static void print_json_side(
 		",\n     \"%s\": {\"median\": %.2f, \"min\": %.2f, \"p99\": %.2f, \"max\": %.2f",
 		name, side->per_call.median, side->per_call.min, side->per_call.p99,
 		side->per_call.max);
-	if (row_has_singles(row))
+	if (side->single_p99 > 0)
 		fprintf(out, ", \"single_median\": %.0f, \"single_p99\": %.0f", side->single_median,
 			side->single_p99);
+	if (side->sample_p99 > 0)
+		fprintf(out, ", \"sample_median\": %.0f, \"sample_p99\": %.0f", side->sample_median,
+			side->sample_p99);
+	if (row_has_singles(row))
+		fprintf(out, ", \"samples_per_call\": %.5f", side->samples);
 	fputc('}', out);
 }
 

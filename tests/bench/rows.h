@@ -28,6 +28,7 @@ enum setup {
 	SETUP_BARE,
 	SETUP_QUOTA, /* preloaded, CUSLICE_MEMORY is set */
 	SETUP_SHARE, /* preloaded, CUSLICE_COMPUTE is set too */
+	SETUP_WHOLE, /* the same, to 100 % */
 	SETUP_COUNT
 };
 

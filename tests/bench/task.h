@@ -22,7 +22,8 @@ struct task {
 	__typeof__(linked_launch) *linked_launch;
 	CUdeviceptr *live;
 	size_t live_count;
-	size_t too_much; /* bytes */
+	size_t too_much;                       /* bytes */
+	const _Atomic uint64_t *event_records; /* NULL: not known */
 	uint64_t random;
 };
 
@@ -41,8 +42,12 @@ enum task_state task_prepare(struct task *task, const struct row *row);
  * to, having said so. */
 bool task_run(struct task *task, const struct row *row, unsigned calls);
 
-/* Waits until the device is idle: outside of what is timed. */
-void task_settle(const struct task *task);
+/* Waits until the device is idle, and where the row has a share, until what was launched before has
+ * been paid for: outside of what is timed. */
+void task_settle(const struct task *task, const struct row *row);
+
+/* How many events were recorded in this process so far; always 0 where the driver does not tell. */
+uint64_t task_event_records(const struct task *task);
 
 /* Frees what task_prepare() made, whatever it returned. */
 void task_finish(struct task *task);

@@ -12,8 +12,7 @@
 #include "stats.h"
 #include "task.h"
 
-/* Calls of a batch that are timed one by one, after those that are timed together. */
-#define SINGLES 500
+#define MAX_SINGLES 10000
 
 static void describe(const struct task *task, struct reply *reply)
 {
@@ -28,36 +27,56 @@ static void describe(const struct task *task, struct reply *reply)
 		reply->state = TASK_FAILED;
 }
 
-static bool run_singles(struct task *task, const struct row *row, struct reply *reply)
+static void tell_singles(double *times, size_t count, struct singles *ret_singles)
 {
-	double singles[SINGLES];
+	*ret_singles = (struct singles){.count = (uint32_t)count};
+	if (count == 0)
+		return;
+	struct stats stats = stats_of(times, count);
+	ret_singles->median_ns = (uint32_t)stats.median;
+	ret_singles->p99_ns = (uint32_t)stats.p99;
+}
 
-	for (unsigned i = 0; i < SINGLES; i++) {
+/* Calls that record events take samples of the GPU's time, and are told apart. */
+static bool run_singles(
+	struct task *task, const struct row *row, unsigned calls, struct reply *reply)
+{
+	static double plain[MAX_SINGLES], sampled[MAX_SINGLES];
+	size_t plain_count = 0, sampled_count = 0;
+
+	for (unsigned i = 0; i < calls && i < MAX_SINGLES; i++) {
+		uint64_t records = task_event_records(task);
 		uint64_t begin_ns = clock_now_ns();
 		if (!task_run(task, row, 1))
 			return false;
-		singles[i] = (double)(clock_now_ns() - begin_ns);
+		double time_ns = (double)(clock_now_ns() - begin_ns);
+		if (task_event_records(task) == records)
+			plain[plain_count++] = time_ns;
+		else
+			sampled[sampled_count++] = time_ns;
 	}
-	struct stats stats = stats_of(singles, SINGLES);
-	reply->single_median_ns = (uint32_t)stats.median;
-	reply->single_p99_ns = (uint32_t)stats.p99;
+	tell_singles(plain, plain_count, &reply->singles);
+	tell_singles(sampled, sampled_count, &reply->samples);
 	return true;
 }
 
-static bool run_batch(struct task *task, const struct row *row, unsigned calls, struct reply *reply)
+static bool run_batch(struct task *task, const struct row *row, const struct request *request,
+	struct reply *reply)
 {
 	/* The other side ran meanwhile; what it took from the caches is not to be paid here. */
-	if (!task_run(task, row, calls / 20 + 1))
+	if (!task_run(task, row, request->calls / 20 + 1))
 		return false;
-	task_settle(task);
+	task_settle(task, row);
+	uint64_t records = task_event_records(task);
 	uint64_t begin_ns = clock_now_ns();
-	if (!task_run(task, row, calls))
+	if (!task_run(task, row, request->calls))
 		return false;
 	reply->elapsed_ns = clock_now_ns() - begin_ns;
-	task_settle(task);
-	if (row_has_singles(row) && !run_singles(task, row, reply))
+	reply->records = task_event_records(task) - records;
+	task_settle(task, row);
+	if (!run_singles(task, row, request->singles, reply))
 		return false;
-	task_settle(task);
+	task_settle(task, row);
 	return true;
 }
 
@@ -73,7 +92,7 @@ static void answer(struct task *task, const struct request *request, struct repl
 		reply->state = task_prepare(task, row);
 		break;
 	case REQUEST_BATCH:
-		if (!run_batch(task, row, request->calls, reply))
+		if (!run_batch(task, row, request, reply))
 			reply->state = TASK_FAILED;
 		break;
 	case REQUEST_FINISH:
@@ -112,13 +131,24 @@ int worker_init_main(void)
 									: EXIT_FAILURE;
 }
 
-int worker_count_main(const struct row *row, unsigned calls)
+__attribute__((noinline)) bool count_part(struct task *task, const struct row *row, unsigned calls)
+{
+	bool is_well = task_run(task, row, calls);
+
+	__asm__ volatile("" ::: "memory"); /* no tail call: callgrind is to see the end */
+	return is_well;
+}
+
+int worker_count_main(const struct row *row, unsigned calls, unsigned parts)
 {
 	struct task task;
 
-	if (!task_open(&task) || task_prepare(&task, row) != TASK_READY ||
-		!task_run(&task, row, calls))
+	if (!task_open(&task) || task_prepare(&task, row) != TASK_READY)
 		return EXIT_FAILURE;
+	for (unsigned i = 0; i < parts; i++) {
+		if (!count_part(&task, row, calls))
+			return EXIT_FAILURE;
+	}
 	task_finish(&task);
 	return EXIT_SUCCESS;
 }

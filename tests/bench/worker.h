@@ -7,6 +7,7 @@
 #define CUSLICE_BENCH_WORKER_H
 
 #include "rows.h"
+#include "task.h"
 
 #define MODE_WORKER  "--worker"
 #define MODE_INIT    "--init"
@@ -18,7 +19,9 @@ int worker_main(void);
 /* Loads libcuda, calls cuInit, and sends over CHILD_FD how long both took: a uint64_t of ns. */
 int worker_init_main(void);
 
-/* Makes `calls` calls of a row and says nothing: for callgrind, which counts from outside. */
-int worker_count_main(const struct row *row, unsigned calls);
+/* Makes `parts` times `calls` calls of a row and says nothing: for callgrind, which counts from
+ * outside. Each part is a call of count_part(), which callgrind knows by its name. */
+int worker_count_main(const struct row *row, unsigned calls, unsigned parts);
+bool count_part(struct task *task, const struct row *row, unsigned calls);
 
 #endif

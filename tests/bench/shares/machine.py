@@ -40,7 +40,8 @@ class Bench:
         environment = clean_environment()
         environment |= {"SIMGPU_DIR": folder, "LD_LIBRARY_PATH": self.simgpu}
         if share is not None:
-            environment |= {"LD_PRELOAD": self.library, "CUSLICE_COMPUTE": f"{share:g}%"}
+            environment |= {"LD_PRELOAD": self.library, "CUSLICE_GROUP": "none",
+                            "CUSLICE_COMPUTE": f"{share:g}%"}
             environment |= self.more
         return environment
 

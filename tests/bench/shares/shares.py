@@ -69,6 +69,9 @@ def parse_arguments(argv):
              "of --lengths. Reported, not judged")
     add("--set", action="append", type=variable_of, default=[], metavar="NAME=VALUE",
         help="a variable for the limited programs; repeatable")
+    add("--nice", type=int, metavar="N",
+        help="of everything that is measured; below 0, which others on the machine then feel, "
+             "needs privilege")
     add("--out", metavar="DIR", help="writes DIR/NAME.md, .json and, with matplotlib, .png")
     add("--name", default="shares-simgpu", help="default: shares-simgpu")
     return parser.parse_args(argv)
@@ -150,10 +153,19 @@ def measure_tenants(bench, options, head):
     return 0
 
 
+def be_nice(nice):
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except PermissionError:
+        raise Failed(f"--nice {nice}: not permitted") from None
+
+
 def main(argv):
     options = parse_arguments(argv)
     head = report.Head(datetime.now(timezone.utc), argv)
     try:
+        if options.nice is not None:
+            be_nice(options.nice)
         bench = Bench(os.path.abspath(options.build), dict(options.set))
         measure = measure_tenants if options.tenants else measure_matrix
         return measure(bench, options, head)

@@ -16,6 +16,8 @@
 
 #define EVENT_FLAGS (CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS)
 
+struct simgpu_counters event_counters = {.size = sizeof(event_counters)};
+
 void event_ref(CUevent event)
 {
 	atomic_fetch_add_explicit(&event->refs, 1, memory_order_relaxed);
@@ -107,10 +109,22 @@ CUresult event_record_in(CUevent event, CUstream stream, bool is_external)
 	return result;
 }
 
+static void count_record(void)
+{
+	atomic_fetch_add_explicit(&event_counters.event_records, 1, memory_order_relaxed);
+}
+
+static CUresult null_record(void)
+{
+	count_record();
+	return CUDA_SUCCESS;
+}
+
 static CUresult record(CUevent event, CUstream handle, enum stream_default meaning, unsigned flags)
 {
 	CUstream stream;
 
+	count_record();
 	if (flags & ~(unsigned)CU_EVENT_RECORD_EXTERNAL)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!handle_is(event, HANDLE_EVENT))
@@ -128,25 +142,25 @@ static CUresult record(CUevent event, CUstream handle, enum stream_default meani
 
 CUresult cuEventRecord(CUevent hEvent, CUstream hStream)
 {
-	ENTER_OR_NULL(cuEventRecord, CUDA_SUCCESS);
+	ENTER_OR_NULL(cuEventRecord, null_record());
 	return record(hEvent, hStream, STREAM_LEGACY, 0);
 }
 
 CUresult cuEventRecord_ptsz(CUevent hEvent, CUstream hStream)
 {
-	ENTER_OR_NULL(cuEventRecord_ptsz, CUDA_SUCCESS);
+	ENTER_OR_NULL(cuEventRecord_ptsz, null_record());
 	return record(hEvent, hStream, STREAM_PER_THREAD, 0);
 }
 
 CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags)
 {
-	ENTER_OR_NULL(cuEventRecordWithFlags, CUDA_SUCCESS);
+	ENTER_OR_NULL(cuEventRecordWithFlags, null_record());
 	return record(hEvent, hStream, STREAM_LEGACY, flags);
 }
 
 CUresult cuEventRecordWithFlags_ptsz(CUevent hEvent, CUstream hStream, unsigned int flags)
 {
-	ENTER_OR_NULL(cuEventRecordWithFlags_ptsz, CUDA_SUCCESS);
+	ENTER_OR_NULL(cuEventRecordWithFlags_ptsz, null_record());
 	return record(hEvent, hStream, STREAM_PER_THREAD, flags);
 }
 

@@ -11,6 +11,7 @@
 
 #include <cuda.h>
 
+#include "../counters.h"
 #include "handle.h"
 #include "stream.h"
 
@@ -24,6 +25,9 @@ struct CUevent_st {
 	struct node_list nodes;             /* what it stands for in that capture */
 	_Atomic uint64_t time_seq, time_ns; /* of the last record that was reached */
 };
+
+/* Shown by cuGetExportTable. */
+extern struct simgpu_counters event_counters;
 
 void event_ref(CUevent event);
 void event_unref(CUevent event);

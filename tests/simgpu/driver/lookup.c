@@ -10,6 +10,7 @@
 #include <cuda.h>
 
 #include "entry.h"
+#include "event.h"
 #include "table.h"
 
 /* simgpu's private table: its size in bytes, a constant, and how the CUDA runtime comes to primary
@@ -26,7 +27,14 @@ static const struct {
 	.retain_primary = cuDevicePrimaryCtxRetain,
 	.release_primary = cuDevicePrimaryCtxRelease_v2,
 };
-static const CUuuid private_table_uuid = {.bytes = "simgpu-table-one"};
+
+static const struct {
+	CUuuid uuid;
+	const void *table;
+} tables[] = {
+	{{.bytes = "simgpu-table-one"}, &private_table},
+	{{.bytes = SIMGPU_COUNTERS_UUID}, &event_counters},
+};
 
 /* Returns the first row of `name`, or NULL. */
 static const struct lookup_row *find_name(const char *name)
@@ -122,10 +130,10 @@ CUresult cuGetExportTable(const void **ppExportTable, const CUuuid *pExportTable
 		return refusal;
 	if (!ppExportTable || !pExportTableId)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (memcmp(pExportTableId, &private_table_uuid, sizeof(private_table_uuid)) != 0) {
-		*ppExportTable = NULL;
-		return CUDA_ERROR_NOT_FOUND;
+	*ppExportTable = NULL;
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		if (memcmp(pExportTableId, &tables[i].uuid, sizeof(tables[i].uuid)) == 0)
+			*ppExportTable = tables[i].table;
 	}
-	*ppExportTable = &private_table;
-	return CUDA_SUCCESS;
+	return *ppExportTable ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }

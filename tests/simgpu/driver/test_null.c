@@ -3,6 +3,7 @@
  *
  * Null mode: everything answers at once, without a machine.
  */
+#include "../counters.h"
 #include "test_support.h"
 
 #include <pthread.h>
@@ -88,6 +89,8 @@ static void what_was_freed_last_comes_first(void **state)
 
 static void work_is_accepted_and_done(void **state)
 {
+	const CUuuid uuid = {.bytes = SIMGPU_COUNTERS_UUID};
+	const struct simgpu_counters *counters;
 	CUdeviceptr address;
 	CUevent start, end;
 	CUstreamCaptureStatus status;
@@ -110,6 +113,9 @@ static void work_is_accepted_and_done(void **state)
 	must(cuEventRecord(end, stream));
 	must(cuEventQuery(end));
 	must(cuEventElapsedTime(&ms, start, end));
+	assert_true(ms == 0.0f);
+	must(cuGetExportTable((const void **)&counters, &uuid));
+	assert_int_equal(atomic_load(&counters->event_records), 2);
 	must(cuStreamQuery(stream));
 	must(cuStreamIsCapturing(stream, &status));
 	assert_int_equal(status, CU_STREAM_CAPTURE_STATUS_NONE);

@@ -3,6 +3,7 @@
  *
  * Order of work in streams, and events. The machine runs with slow at 60 ms a block.
  */
+#include "../counters.h"
 #include "test_support.h"
 
 #include <pthread.h>
@@ -296,6 +297,25 @@ static void streams_tell_what_they_are(void **state)
 #define ON_FREE(test)     cmocka_unit_test_setup_teardown(test, create_free, destroy)
 #define ON_BLOCKING(test) cmocka_unit_test_setup_teardown(test, create_blocking, destroy)
 
+static void records_are_counted(void **state)
+{
+	const CUuuid uuid = {.bytes = SIMGPU_COUNTERS_UUID};
+	const void *table;
+	CUevent event;
+
+	(void)state;
+	must(cuGetExportTable(&table, &uuid));
+	const struct simgpu_counters *counters = table;
+	const uint64_t before = atomic_load(&counters->event_records);
+
+	assert_int_equal(counters->size, sizeof(*counters));
+	must(cuEventCreate(&event, 0));
+	must(cuEventRecord(event, 0));
+	must(cuEventRecordWithFlags(event, CU_STREAM_PER_THREAD, 0));
+	must(cuEventDestroy(event));
+	assert_int_equal(atomic_load(&counters->event_records), before + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +333,7 @@ int main(void)
 		cmocka_unit_test(threads_have_default_streams_of_their_own),
 		ON_FREE(async_copies_keep_the_order_of_their_stream),
 		cmocka_unit_test(streams_tell_what_they_are),
+		cmocka_unit_test(records_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
