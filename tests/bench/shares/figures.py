@@ -116,6 +116,7 @@ def cell_figures(share, bare_runs, runs):
         "overshoot": max(0.0, highest - share),
         "stall_ms": max(run["stall_ms"] for run in runs),
         "start_ms": statistics.median(run["start_ms"] for run in runs),
+        "sampled": statistics.median(run["sampled"] for run in runs),
         "work": 100 * rate / proportional if proportional else 0.0,
     }
 

@@ -15,6 +15,7 @@ COLUMNS = (
     ("bare", "bare", 1), ("use", "use", 2), ("off", "off", 2), ("sd", "sd", 2),
     ("lowest", "lowest s", 1), ("highest", "highest s", 1), ("overshoot", "over", 1),
     ("stall_ms", "stall ms", 0), ("start_ms", "start ms", 1), ("work", "work", 1),
+    ("sampled", "sampled", 1),
 )
 TABLE_HEAD = [
     "| share | length | pattern | " + " | ".join(title for _, title, _ in COLUMNS) + " | |",
@@ -32,7 +33,7 @@ burst is spent.
   2 points or more.
 * *stall ms*: the longest time without any GPU time, to within 5 ms. *start ms*: GPU time beyond the share in the first
   second.
-* *work*: kernels ended, in % of the part of the bare program's that the share stands for.
+* *work*: kernels ended, in % of the part of the bare program's that the share stands for. *sampled*: launches that were measured by a pair of events, in %.
 * The last column says *ok*, or what is missed. *2nd try*: the cell had missed, by what is told, and was measured once
   more.
 """

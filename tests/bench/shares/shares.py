@@ -77,6 +77,11 @@ def parse_arguments(argv):
     return parser.parse_args(argv)
 
 
+def sampled_of(said):
+    """Launches around which others than the program recorded a pair of events, in %."""
+    return 100 * said["records_of_others"] / 2 / said["launches"]
+
+
 class Measurer:
     def __init__(self, bench, options):
         self.bench = bench
@@ -89,10 +94,10 @@ class Measurer:
         """The figures of one run; once more where the machine did not let it run."""
         warmup_s = self.options.warmup
         for _ in range(2):
-            (trace, _said), = self.bench.run([(load, share)], warmup_s + seconds + SPARE_S)
+            (trace, said), = self.bench.run([(load, share)], warmup_s + seconds + SPARE_S)
             figures = figures_of(trace, warmup_s, seconds, share or 100)
             if figures:
-                return figures
+                return figures | {"sampled": sampled_of(said)}
         raise Failed(f"{load}: too little of a run was seen")
 
     def measure(self, some_cells):

@@ -68,7 +68,7 @@ class Figures(unittest.TestCase):
     def test_rounds(self):
         def run(use, rate):
             return {"use": use, "kernels_per_s": rate, "windows": [use - 1, use + 1],
-                    "lowest": use - 2, "highest": use + 2, "stall_ms": use, "start_ms": 1}
+                    "lowest": use - 2, "highest": use + 2, "stall_ms": use, "start_ms": 1, "sampled": 0}
 
         got = figures.cell_figures(
             25, [run(100, 1000), run(98, 980)], [run(24, 240), run(26, 260)])
@@ -80,7 +80,7 @@ class Figures(unittest.TestCase):
 
     def test_work_of_a_host_bound_program(self):
         run = {"use": 20, "kernels_per_s": 200, "windows": [], "lowest": 20, "highest": 20,
-               "stall_ms": 0, "start_ms": 0}
+               "stall_ms": 0, "start_ms": 0, "sampled": 0}
         self.assertAlmostEqual(figures.cell_figures(25, [run], [run])["work"], 100)
 
 
