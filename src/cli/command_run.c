@@ -5,6 +5,7 @@
  */
 #include "cli/commands.h"
 #include "cli/preload_path.h"
+#include "cli/run_group.h"
 #include "config/config_parse.h"
 
 #include <argp.h>
@@ -15,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_CONFIG = 0x100, OPTION_DRY_RUN };
+enum { OPTION_CONFIG = 0x100, OPTION_DRY_RUN, OPTION_GROUP };
 
 /* The options that stand for a setting. */
 static const struct {
@@ -34,6 +35,7 @@ struct run_options {
 	struct config_devices devices[CONFIG_MAX_DEVICES];
 	unsigned device_count; /* 0: every device */
 	char *config_file;     /* absolute; from malloc */
+	const char *group;     /* NULL where not given */
 	bool is_dry;
 	char **command; /* NULL-terminated, in argv; NULL without one */
 };
@@ -89,6 +91,16 @@ static void parse_devices(const char *list, struct argp_state *state)
 	}
 }
 
+static const char *parse_group(const char *text, struct argp_state *state)
+{
+	struct config_value value = {.key = CONFIG_GROUP};
+	const char *reason = config_parse_value(text, &value);
+
+	if (reason != NULL)
+		argp_error(state, "--group \"%s\": %s", text, reason);
+	return text;
+}
+
 /* The program may change its folder, and has no GPU if the file is wrong: better to say so now. */
 static void parse_config_file(const char *path, struct argp_state *state)
 {
@@ -138,6 +150,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_CONFIG:
 		parse_config_file(arg, state);
 		return 0;
+	case OPTION_GROUP:
+		options->group = parse_group(arg, state);
+		return 0;
 	case OPTION_DRY_RUN:
 		options->is_dry = true;
 		return 0;
@@ -180,6 +195,7 @@ static int set_limit(const struct run_options *options, size_t i)
 
 static int set_environment(const struct run_options *options)
 {
+	static struct config before;
 	char *library = preload_path_find();
 	bool is_preloaded = library != NULL && preload_path_set(library) == 0;
 
@@ -188,14 +204,15 @@ static int set_environment(const struct run_options *options)
 		return -1;
 	if (options->is_dry)
 		printf("LD_PRELOAD=%s\n", getenv("LD_PRELOAD"));
+	config_read(environ, &before);
 	for (size_t i = 0; i < LIMITS; i++) {
 		if (options->limits[i] != NULL && set_limit(options, i) != 0)
 			return -1;
 	}
-	if (options->config_file == NULL)
-		return 0;
-	return set_variable(
-		config_options[CONFIG_CONFIG].variable, options->config_file, options->is_dry);
+	if (options->config_file != NULL && set_variable(config_options[CONFIG_CONFIG].variable,
+						    options->config_file, options->is_dry) != 0)
+		return -1;
+	return run_group_set(options->group, &before, options->is_dry);
 }
 
 static int become(char *command[])
@@ -209,7 +226,7 @@ static int become(char *command[])
 /* The options of limits bear the sentences of their settings. */
 static const struct argp_option *run_argp_options(void)
 {
-	static struct argp_option all[LIMITS + 4];
+	static struct argp_option all[LIMITS + 5];
 
 	for (size_t i = 0; i < LIMITS; i++)
 		all[i] = (struct argp_option){limit_options[i].name, limit_options[i].option,
@@ -221,7 +238,12 @@ static const struct argp_option *run_argp_options(void)
 		0};
 	all[LIMITS + 1] = (struct argp_option){
 		"config", OPTION_CONFIG, "FILE", 0, config_options[CONFIG_CONFIG].sentence, 0};
-	all[LIMITS + 2] = (struct argp_option){"dry-run", OPTION_DRY_RUN, NULL, 0,
+	all[LIMITS + 2] = (struct argp_option){"group", OPTION_GROUP, "NAME", 0,
+		"The group that spends the slice together: made or joined by its name, the full "
+		"path of a directory, or none. Without it COMMAND and all that it starts are a "
+		"new one, unless a setting names one or the container that this is has limits.",
+		0};
+	all[LIMITS + 3] = (struct argp_option){"dry-run", OPTION_DRY_RUN, NULL, 0,
 		"Print the variables as KEY=VALUE lines, for env or docker's --env-file, and run "
 		"nothing.",
 		0};

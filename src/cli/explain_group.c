@@ -4,7 +4,9 @@
 #include "cli/explain_group.h"
 #include "cli/json.h"
 #include "group/group.h"
+#include "group/segment.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -30,12 +32,11 @@ static struct config_origin origin_of(
 	return origin;
 }
 
-/* A container in which nothing is limited has a group that nobody joins. */
+/* A container in which no memory is limited has a group that nobody joins. */
 static bool is_used(const struct config *config, const struct group_identity *group)
 {
 	return group->kind != GROUP_NONE &&
-	       (group->setting != NULL || config_limits_memory(config) ||
-		       config_limits_compute(config));
+	       (group->setting != NULL || config_limits_memory(config));
 }
 
 static bool is_there(const char *path)
@@ -55,8 +56,46 @@ static const char *problem_of(const struct group_identity *group, struct group_r
 	return reason->text;
 }
 
+/* What the segment itself says. */
+struct contents {
+	bool is_there;
+	const char *objection; /* why it is not understood; NULL where it is */
+	struct segment_view view;
+};
+
+static void look(const struct group_identity *group, struct contents *ret_contents)
+{
+	*ret_contents = (struct contents){.is_there = is_there(group->path)};
+	if (ret_contents->is_there &&
+		!segment_peek(group->path, &ret_contents->view, &ret_contents->objection))
+		ret_contents->view = (struct segment_view){0};
+	else
+		ret_contents->objection = NULL;
+}
+
+static void print_contents(const char *path, const struct contents *contents)
+{
+	const struct segment_view *view = &contents->view;
+
+	if (!contents->is_there)
+		printf("  %-9s %s, not there yet\n", "segment", path);
+	else if (contents->objection != NULL)
+		printf("  %-9s %s: %s\n", "segment", path, contents->objection);
+	else
+		printf("  %-9s %s, %u %s\n", "segment", path, view->member_count,
+			view->member_count == 1 ? "member" : "members");
+	for (unsigned i = 0; i < view->device_count; i++) {
+		uint64_t quota = view->devices[i].quota_bytes;
+		printf("  %-9s %-12s of %s, GPU %016" PRIx64 "\n", i == 0 ? "used" : "",
+			units_format_bytes(view->devices[i].used_bytes).text,
+			quota == UINT64_MAX ? "what it has" : units_format_bytes(quota).text,
+			view->devices[i].identity);
+	}
+}
+
 void explain_group_print(const struct config *config)
 {
+	static struct contents contents;
 	struct group_identity group;
 	struct group_reason reason;
 
@@ -67,12 +106,42 @@ void explain_group_print(const struct config *config)
 		origin_of(config, &group).text);
 	if (group.kind == GROUP_NONE)
 		return;
-	printf("  %-9s %s%s\n", "segment", group.path,
-		is_there(group.path) ? "" : ", not there yet");
+	look(&group, &contents);
+	print_contents(group.path, &contents);
 	if (!is_used(config, &group))
-		printf("  not used: nothing is limited\n");
+		printf("  not used: no memory is limited\n");
 	else if (problem != NULL)
 		printf("  cannot be joined: %s\n", problem);
+}
+
+static void json_devices(const struct segment_view *view)
+{
+	char identity[20];
+
+	json_number("members", view->member_count);
+	json_begin("devices", '[');
+	for (unsigned i = 0; i < view->device_count; i++) {
+		snprintf(identity, sizeof(identity), "%016" PRIx64, view->devices[i].identity);
+		json_begin(NULL, '{');
+		json_string("identity", identity);
+		json_number("used_bytes", view->devices[i].used_bytes);
+		if (view->devices[i].quota_bytes != UINT64_MAX)
+			json_number("quota_bytes", view->devices[i].quota_bytes);
+		json_end('}');
+	}
+	json_end(']');
+}
+
+static void json_contents(const struct group_identity *group)
+{
+	static struct contents contents;
+
+	look(group, &contents);
+	json_bool("exists", contents.is_there);
+	if (contents.objection != NULL)
+		json_string("objection", contents.objection);
+	else if (contents.is_there)
+		json_devices(&contents.view);
 }
 
 void explain_group_json(const struct config *config)
@@ -88,7 +157,7 @@ void explain_group_json(const struct config *config)
 	if (group.kind != GROUP_NONE) {
 		json_string("key", group.key);
 		json_string("segment", group.path);
-		json_bool("exists", is_there(group.path));
+		json_contents(&group);
 		json_bool("used", is_used(config, &group));
 		if (problem != NULL)
 			json_string("problem", problem);

@@ -3,6 +3,7 @@
  */
 #include "cli/json.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static int depth;
@@ -70,8 +71,8 @@ void json_bool(const char *name, bool value)
 	printf("%s", value ? "true" : "false");
 }
 
-void json_number(const char *name, unsigned value)
+void json_number(const char *name, uint64_t value)
 {
 	begin_value(name);
-	printf("%u", value);
+	printf("%" PRIu64, value);
 }

@@ -182,6 +182,13 @@ const struct config_value *config_chosen(const struct config *config, enum confi
 	return choose(config, key, false);
 }
 
+bool config_names_group(const struct config *config)
+{
+	const struct config_value *chosen = config_chosen(config, CONFIG_GROUP);
+
+	return !config->is_disabled && chosen != NULL && strcmp(chosen->text, CONFIG_NO_GROUP) != 0;
+}
+
 bool config_refuses(const struct config *config, enum config_source source)
 {
 	const struct config_value *chosen =

@@ -141,6 +141,9 @@ bool config_names_devices_by_uuid(const struct config *config);
  * for the group the policy. NULL where nobody says anything. */
 const struct config_value *config_chosen(const struct config *config, enum config_key key);
 
+/* True where a setting names a group. */
+bool config_names_group(const struct config *config);
+
 /* True where the program must not get a GPU: something was not understood, and on_error says
  * refuse. For the policy's own problems only the policy's on_error counts. */
 bool config_is_refused(const struct config *config);

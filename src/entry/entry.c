@@ -36,8 +36,9 @@ static struct {
 #define STARTED UINT64_MAX
 static _Atomic uint64_t start_state;
 static unsigned features;
-static struct config config;      /* all zero before the start */
-static atomic_bool is_configured; /* config is as it stays */
+static struct config config;        /* all zero before the start */
+static struct group_identity group; /* of no kind before the start */
+static atomic_bool is_configured;   /* config and group are as they stay */
 
 bool entry_is_started(void)
 {
@@ -56,6 +57,12 @@ const struct config *entry_config(void)
 	 * another's start is ahead of STARTED, and the jump through the slot orders nothing. */
 	(void)atomic_load_explicit(&is_configured, memory_order_acquire);
 	return &config;
+}
+
+const struct group_identity *entry_group(void)
+{
+	(void)entry_config(); /* for what it waits for */
+	return &group;
 }
 
 static uint32_t index_of(const void *address)
@@ -135,7 +142,8 @@ static unsigned wanted_features(void)
 
 	if (config.is_disabled)
 		return 0;
-	if (config_limits_memory(&config))
+	/* A member without limits is held to those of the others. */
+	if (config_limits_memory(&config) || config_names_group(&config))
 		wanted |= FEATURE_MEMORY;
 	if (config_limits_compute(&config))
 		wanted |= FEATURE_COMPUTE;
@@ -204,6 +212,8 @@ static void start(const struct surroundings *around)
 		config_add_problem(&config, "no memory to keep limits in");
 	driver_fill(&around->libcuda);
 	features = wanted_features();
+	if ((features & FEATURE_MEMORY) != 0)
+		group_find(&config, &group);
 	atomic_store_explicit(&is_configured, true, memory_order_release);
 	for (unsigned i = 0; i < HOOK_COUNT; i++)
 		route_row(i, around->next[i]);

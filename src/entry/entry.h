@@ -16,6 +16,7 @@
 
 #include "config/config.h"
 #include "driver/driver.h"
+#include "group/group.h"
 
 #include <stdbool.h>
 
@@ -36,5 +37,9 @@ unsigned entry_features(void);
 
 /* The settings as read at the start; empty before. Threads: any, read only. */
 const struct config *entry_config(void);
+
+/* The group that this process is to join at cuInit; of kind GROUP_NONE where it is for itself.
+ * Threads: any, read only. */
+const struct group_identity *entry_group(void);
 
 #endif

@@ -50,12 +50,12 @@ static void set_path(struct group_identity *group)
 		CONFIG_GROUP_SUFFIX);
 }
 
-void group_by_name(const char *name, struct group_identity *ret_group)
+static void find_by_name(const char *name, struct group_identity *group)
 {
-	*ret_group = (struct group_identity){.kind = GROUP_BY_NAME};
-	snprintf(ret_group->key, sizeof(ret_group->key), "%.*s", CONFIG_GROUP_LEN, name);
-	folder_of_user(geteuid(), ret_group->folder);
-	set_path(ret_group);
+	group->kind = GROUP_BY_NAME;
+	snprintf(group->key, sizeof(group->key), "%.*s", CONFIG_GROUP_LEN, name);
+	folder_of_user(geteuid(), group->folder);
+	set_path(group);
 }
 
 /* `/run/group` is a folder for one group, `/run/train.group` the file of one. */
@@ -75,6 +75,15 @@ static void find_by_path(const char *path, struct group_identity *group)
 	for (len = strlen(group->folder); len > 1 && group->folder[len - 1] == '/'; len--)
 		group->folder[len - 1] = '\0';
 	set_path(group);
+}
+
+void group_by_text(const char *text, struct group_identity *ret_group)
+{
+	*ret_group = (struct group_identity){.kind = GROUP_NONE};
+	if (*text == '/')
+		find_by_path(text, ret_group);
+	else if (strcmp(text, CONFIG_NO_GROUP) != 0)
+		find_by_name(text, ret_group);
 }
 
 /* Where root has a segment for this container, its workers that have changed their user belong to
@@ -122,15 +131,13 @@ void group_find(const struct config *config, struct group_identity *ret_group)
 	const struct config_value *setting = config_chosen(config, CONFIG_GROUP);
 	int saved_errno = errno;
 
-	*ret_group = (struct group_identity){.kind = GROUP_NONE};
+	group_by_text(CONFIG_NO_GROUP, ret_group);
 	if (config->is_disabled)
 		return;
-	if (setting == NULL)
+	if (setting != NULL)
+		group_by_text(setting->text, ret_group);
+	else
 		find_container(ret_group);
-	else if (*setting->text == '/')
-		find_by_path(setting->text, ret_group);
-	else if (strcmp(setting->text, CONFIG_NO_GROUP) != 0)
-		group_by_name(setting->text, ret_group);
 	ret_group->setting = setting;
 	errno = saved_errno;
 }

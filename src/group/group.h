@@ -48,12 +48,13 @@ struct group_identity {
  */
 void group_find(const struct config *config, struct group_identity *ret_group);
 
-/* The same for a group of this name in the folder of the effective user. */
-void group_by_name(const char *name, struct group_identity *ret_group);
+/* The group that a setting of this text means for the effective user: a name, a full path or none,
+ * as config_parse_value() has let through. Looks at nothing; setting is NULL. */
+void group_by_text(const char *text, struct group_identity *ret_group);
 
 /* Why something cannot be had, for people: what is wrong and what would be right. */
 struct group_reason {
-	char text[400];
+	char text[600];
 };
 
 /* Looks whether the group's folder can be trusted: a real folder, of root or of the effective user,
@@ -64,5 +65,8 @@ bool group_check(const struct group_identity *group, struct group_reason *ret_re
 
 /* The same, and makes the folder where it is ours to make. */
 bool group_prepare(const struct group_identity *group, struct group_reason *ret_reason) MUST_CHECK;
+
+/* The same, and makes this process a member (group/segment.h). Not for GROUP_NONE. */
+bool group_join(const struct group_identity *group, struct group_reason *ret_reason) MUST_CHECK;
 
 #endif

@@ -8,10 +8,13 @@
 #include "base/wipe.h"
 #include "entry/entry.h"
 #include "governor/governor.h"
+#include "group/group.h"
+#include "group/segment.h"
 #include "ledger/ledger.h"
 #include "slice/device_order.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 /* What the program asked for through cuslice.h before the devices were known. */
@@ -114,7 +117,7 @@ static const char *identify_devices(unsigned count, struct config_device identit
 		for (unsigned i = 0; i < count; i++)
 			identities[i].number = (int)smi_index[i];
 	}
-	if (!config_names_devices_by_uuid(entry_config()))
+	if (!config_names_devices_by_uuid(entry_config()) && entry_group()->kind == GROUP_NONE)
 		return NULL;
 	for (unsigned i = 0; i < count; i++) {
 		if (!read_uuids(i, &identities[i]))
@@ -132,10 +135,57 @@ static const char *apply_to_devices(unsigned count, const struct config_device i
 	return NULL;
 }
 
+/* In a group a device goes by the UUID of its MIG instance, or else its own. */
+static bool name_devices(
+	unsigned count, const struct config_device identities[], struct group_reason *ret_reason)
+{
+	const char *text;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (segment_name_device(
+			    i, identities[i].uuids[identities[i].uuid_count - 1], &text))
+			continue;
+		snprintf(ret_reason->text, sizeof(ret_reason->text), "device %u: %s", i, text);
+		return false;
+	}
+	return true;
+}
+
+/* Without its group a program is held to its own limits, and must not go on if it has none. */
+static bool may_go_on_alone(const struct group_identity *wanted)
+{
+	const struct config *config = entry_config();
+	enum config_source source =
+		wanted->setting == NULL ? CONFIG_ENVIRONMENT : wanted->setting->source;
+	bool has_limit =
+		config_limits_memory(config) || (slice_pending_features() & FEATURE_MEMORY) != 0;
+
+	return has_limit && !config_refuses(config, source);
+}
+
+/* Before any limit is set, for the group has to know it. False where it cannot be joined and the
+ * program must not go on. */
+static bool join_group(unsigned count, const struct config_device identities[])
+{
+	const struct group_identity *wanted = entry_group();
+	struct group_reason reason;
+
+	if (wanted->kind == GROUP_NONE ||
+		(group_join(wanted, &reason) && name_devices(count, identities, &reason)))
+		return true;
+	bool may_go_on = may_go_on_alone(wanted);
+	log_at(LOG_ERROR, "group", "%s; %s", reason.text,
+		may_go_on ? "this process has its quota for itself"
+			  : "no GPU for this program, rather than one beside its group's limits");
+	return may_go_on;
+}
+
 /* `reason` is why the devices could not be identified, or NULL. */
 static enum state apply(unsigned count, const struct config_device identities[], const char *reason)
 {
 	device_count = count;
+	if (reason == NULL && !join_group(count, identities))
+		return REFUSED;
 	if (reason == NULL)
 		reason = apply_to_devices(count, identities);
 	if (reason == NULL)

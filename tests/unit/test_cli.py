@@ -32,9 +32,11 @@ def tree(root, *library_folders):
     return shutil.copy(CUSLICE, root / "bin/cuslice")
 
 
-def run(program, *arguments, **environment):
+def run(program, *arguments, group="none", **environment):
     kept = {name: value for name, value in os.environ.items()
             if name != "LD_PRELOAD" and not name.startswith("CUSLICE_")}
+    if group is not None:
+        kept["CUSLICE_GROUP"] = group
     return subprocess.run([program, *arguments], env=kept | environment, capture_output=True,
                           text=True, check=False, timeout=60)
 

@@ -277,7 +277,7 @@ static void path_of_a_name_is_the_same_file(void **state)
 	char path[GROUP_PATH_LEN];
 
 	(void)state;
-	group_by_name("train", &group);
+	group_by_text("train", &group);
 	snprintf(path, sizeof(path), "%s", tree_path(group.path));
 	read_group(path);
 	assert_string_equal(group.path, path);
@@ -418,7 +418,7 @@ static void folder_of_somebody_else_is_not_trusted(void **state)
 
 static int prepare_here(void)
 {
-	group_by_name("train", &group);
+	group_by_text("train", &group);
 	return group_prepare(&group, &reason) ? 0 : 1;
 }
 
@@ -529,7 +529,7 @@ static int prepare_in_user_namespace(void)
 		return 77;
 	if (!group_prepare(&group, &reason))
 		return 1;
-	group_by_name("train", &group);
+	group_by_text("train", &group);
 	return group_prepare(&group, &reason) ? 2 : 0;
 }
 
