@@ -12,7 +12,8 @@
  *	take BYTES                  allocates and keeps; says how that ended
  *	give                        frees what it took last
  *	info                        free, total, and what the ledger charges
- *	wait BYTES MS               tries to allocate until it is granted; says how long that took
+ *	wait BYTES MS               tries to allocate until it is granted; says when it was
+ *	watch BYTES MS              the same, but only until so much is free
  */
 #include "cuslice/cuslice.h"
 #include "load.h"
@@ -107,16 +108,25 @@ static CUresult take(unsigned long long bytes)
 	return res;
 }
 
-static void wait_for(unsigned long long bytes, unsigned long long time_ms)
+static bool is_free(unsigned long long bytes)
+{
+	size_t free_bytes, total_bytes;
+
+	MUST(cuMemGetInfo(&free_bytes, &total_bytes));
+	return free_bytes >= bytes;
+}
+
+/* The time that is told is CLOCK_MONOTONIC, which is the same in all processes. */
+static void wait_for(unsigned long long bytes, unsigned long long time_ms, bool only_looks)
 {
 	uint64_t start_ns = probe_now_ns();
-	CUresult res;
+	bool is_there;
 
 	do {
-		res = take(bytes);
-	} while (res != CUDA_SUCCESS && probe_now_ns() - start_ns < time_ms * MS);
-	probe_say_result("result", res);
-	probe_say("waited_us", "%llu", (unsigned long long)(probe_now_ns() - start_ns) / 1000);
+		is_there = only_looks ? is_free(bytes) : take(bytes) == CUDA_SUCCESS;
+	} while (!is_there && probe_now_ns() - start_ns < time_ms * MS);
+	probe_say("came", "%s", is_there ? "yes" : "no");
+	probe_say("at_ns", "%llu", (unsigned long long)probe_now_ns());
 }
 
 static void info(void)
@@ -148,7 +158,9 @@ static void obey(const char *line)
 	} else if (strcmp(line, "give\n") == 0 && held_count > 0) {
 		probe_say_result("result", cuMemFree(held[--held_count]));
 	} else if (sscanf(line, "wait %llu %llu", &first, &second) == 2) {
-		wait_for(first, second);
+		wait_for(first, second, false);
+	} else if (sscanf(line, "watch %llu %llu", &first, &second) == 2) {
+		wait_for(first, second, true);
 	} else if (strcmp(line, "info\n") == 0) {
 		info();
 	} else {

@@ -103,6 +103,49 @@ def check_framework(name, machine):
     return {"version": bare.get("version"), "results": len(results), **figures}
 
 
+# By PYTORCH_CUDA_ALLOC_CONF. True: fails where it is not held; False: docs say that it is not
+# counted yet.
+TORCH_ALLOCATORS = {
+    "default": ("", True),
+    "expandable": ("expandable_segments:True", False),
+    "async": ("backend:cudaMallocAsync", False),
+}
+
+
+def judge_torch_memory(values, quota, is_counted):
+    def number(key):
+        return int(values[key])
+
+    granted = [number(f"granted_{i}") for i in range(3)]
+    figures = {"version": values["version"], "allocator": values["allocator"], "quota": quota,
+               "granted": " ".join(map(str, granted)),
+               **{f"{when} {what}": number(f"{when}_{what}_bytes")
+                  for when in ("full", "empty", "end") for what in ("real", "charged")}}
+    if not is_counted and granted[0] > quota:
+        raise Skipped(f"not charged by this build; {granted[0]} were granted", figures)
+    return judge([
+        (quota * 3 // 4 <= min(granted) and max(granted) <= quota, f"granted {granted}"),
+        (granted[0] == granted[2], f"granted {granted}, one time after the other"),
+        (values["refused"] == "OutOfMemoryError", f"filling ended with {values['refused']}"),
+        (values["train_refused"] == "OutOfMemoryError",
+         f"too large a batch ended with {values['train_refused']}"),
+        (values["recovered"] == "yes", "no recovery"),
+        (number("full_charged_bytes") >= number("full_real_bytes") - 64 * 2**20,
+         f"{number('full_real_bytes') - number('full_charged_bytes')} bytes are not charged"),
+    ], figures)
+
+
+def check_torch_memory(allocator, machine):
+    machine.needs_real_gpu()
+    if importlib.util.find_spec("torch") is None:
+        raise Skipped("torch is not installed")
+    setting, is_counted = TORCH_ALLOCATORS[allocator]
+    env = {"PYTORCH_CUDA_ALLOC_CONF": setting} if setting else {}
+    script = [sys.executable, "-B", os.path.join(HERE, "torch_memory.py"), str(FRAMEWORK_QUOTA)]
+    values = values_of(machine.run(script, env={**env, **machine.slice(memory=FRAMEWORK_QUOTA)}))
+    return judge_torch_memory(values, FRAMEWORK_QUOTA, is_counted)
+
+
 def trace_command(what, machine):
     """The program to trace, and its environment."""
     if what == "client":

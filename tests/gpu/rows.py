@@ -7,6 +7,7 @@ from functools import partial
 
 import driver_checks as driver
 import family_checks as families
+import group_checks as groups
 import program_checks as program
 import share_checks as shares
 from runner import Row
@@ -84,6 +85,20 @@ def family_rows():
                   "charged", 12 if name == "heap" else 6, partial(families.check_family, name))
 
 
+    for name in program.TORCH_ALLOCATORS:
+        yield Row(f"torch-memory.{name}", "PyTorch is refused at the quota, three times alike, and "
+                  "goes on", 25, partial(program.check_torch_memory, name))
+
+
+def group_rows():
+    yield Row("kill", "what a killed process held comes back, to the driver and to its group", 10,
+              groups.check_kill)
+    yield Row("group.memory", "two processes of a group are granted one quota", 8,
+              groups.check_group_memory)
+    yield Row("group.share", f"two processes of a group with {groups.SHARE} % get that together, "
+              "within two points", 15, groups.check_group_share)
+
+
 def rows_of_evidence():
     for name, title, seconds in SEMANTICS:
         yield Row(f"semantics.{name}", title, seconds, partial(driver.check_semantics, name))
@@ -108,4 +123,4 @@ def rows_of_evidence():
 
 
 def all_rows():
-    return [*first_rows(), *program_rows(), *share_rows(), *family_rows(), *rows_of_evidence()]
+    return [*first_rows(), *program_rows(), *share_rows(), *family_rows(), *group_rows(), *rows_of_evidence()]

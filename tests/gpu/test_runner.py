@@ -19,7 +19,7 @@ from driver_checks import QUOTA, judge_slice
 import family_checks
 import share_checks
 from machine import Failed, Machine, OutOfTime, Skipped
-from program_checks import read_trace
+from program_checks import judge_torch_memory, read_trace
 from workers import Fleet, fleet_of
 
 
@@ -280,6 +280,29 @@ class FamilyTest(unittest.TestCase):
     def test_what_the_driver_has_not_is_told(self):
         with self.assertRaisesRegex(Skipped, "CUDA_ERROR_NOT_SUPPORTED"):
             self.judge("vmm", ("taken", 0, 0, "CUDA_ERROR_NOT_SUPPORTED"))
+
+
+class TorchMemoryTest(unittest.TestCase):
+    good = {"version": "2", "allocator": "native", "refused": "OutOfMemoryError",
+            "train_refused": "OutOfMemoryError", "recovered": "yes",
+            **{f"granted_{i}": "900" for i in range(3)},
+            **{f"{when}_{what}_bytes": "900" for when in ("full", "empty", "end")
+               for what in ("real", "charged")}}
+
+    def test_what_holds_passes(self):
+        self.assertEqual(judge_torch_memory(self.good, 1000, True)["quota"], 1000)
+
+    def test_each_offence_fails(self):
+        offences = {"granted_0": "1001", "granted_2": "800", "refused": "granted",
+                    "train_refused": "granted", "recovered": "no",
+                    "full_real_bytes": str(900 + (64 << 20) + 1)}
+        for key, value in offences.items():
+            with self.subTest(key), self.assertRaises(Failed):
+                judge_torch_memory({**self.good, key: value}, 1000, True)
+
+    def test_what_is_not_counted_yet_is_told(self):
+        with self.assertRaises(Skipped):
+            judge_torch_memory({**self.good, "granted_0": "1500"}, 1000, False)
 
 
 class TraceTest(unittest.TestCase):

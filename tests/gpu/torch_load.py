@@ -4,7 +4,6 @@
 # The workloads of PyTorch, as a worker like gpu-load: orders "hello", "run WORKLOAD LEAD_MS MS" on
 # stdin. Events only tell when work has ended; they measure nothing.
 import collections
-import ctypes
 import os
 import sys
 import time
@@ -12,27 +11,11 @@ import time
 import torch
 
 from framework import say
+from own_slice import read_slice
 from torch_model import Decoder
 
 AHEAD = 8  # batches that are queued
 LARGE, SMALL = 8192, 2048
-
-
-class Slice(ctypes.Structure):
-    """struct cuslice_slice"""
-    _fields_ = [("quota_bytes", ctypes.c_uint64), ("used_bytes", ctypes.c_uint64),
-                ("gpu_time_ns", ctypes.c_uint64), ("share_ppm", ctypes.c_uint32),
-                ("reserved", ctypes.c_uint32)]
-
-
-def read_slice():
-    """None where nothing is preloaded."""
-    found = Slice()
-    try:
-        read = ctypes.CDLL(None).cuslice_read
-    except AttributeError:
-        return None
-    return found if read(0, ctypes.byref(found), ctypes.sizeof(found)) == 0 else None
 
 
 def billed_ns():
