@@ -19,9 +19,9 @@ void bucket_set_share(struct bucket *bucket, uint32_t share_ppm)
 	bucket->share_ppm = share_ppm;
 }
 
-void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t promised_ns)
+void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t unbilled_ns)
 {
-	int64_t most_ns = (int64_t)(bucket->burst_ns + promised_ns);
+	int64_t most_ns = (int64_t)(bucket->burst_ns + unbilled_ns);
 
 	if (now_ns > bucket->filled_at_ns) {
 		unsigned __int128 gained =
@@ -37,14 +37,14 @@ void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t promised_ns)
 	}
 }
 
-void bucket_bill(struct bucket *bucket, uint64_t used_ns)
+void bucket_bill(struct bucket *bucket, int64_t used_ns)
 {
-	bucket->level_ns -= (int64_t)used_ns;
+	bucket->level_ns -= used_ns;
 }
 
-uint64_t bucket_wait_ns(const struct bucket *bucket, uint64_t promised_ns)
+uint64_t bucket_wait_ns(const struct bucket *bucket, uint64_t wanted_ns)
 {
-	int64_t needed_level = (int64_t)promised_ns + 1;
+	int64_t needed_level = (int64_t)wanted_ns + 1;
 
 	if (needed_level > (int64_t)bucket->burst_ns)
 		needed_level = (int64_t)bucket->burst_ns;

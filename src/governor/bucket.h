@@ -25,16 +25,17 @@ void bucket_init(struct bucket *bucket, uint32_t share_ppm, uint64_t burst_ns, u
 /* Goes on at another rate; what was earned up to the last fill stays. */
 void bucket_set_share(struct bucket *bucket, uint32_t share_ppm);
 
-/* Brings the level up to now. Time that runs backwards adds nothing. While `promised_ns` of work is
- * on its way and not yet billed, the bucket holds so much more than the burst: what a command
- * longer than the burst earns while it runs would be lost otherwise. */
-void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t promised_ns);
+/* Brings the level up to now. Time that runs backwards adds nothing. While up to
+ * `unbilled_ns` of work may be on its way beyond what was billed for it, the bucket holds so much
+ * more than the burst: what a command longer than the burst earns while it runs would be lost
+ * otherwise. */
+void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t unbilled_ns);
 
-/* Takes used GPU time. */
-void bucket_bill(struct bucket *bucket, uint64_t used_ns);
+/* Takes used GPU time; less than nothing gives some back. */
+void bucket_bill(struct bucket *bucket, int64_t used_ns);
 
-/* How long, from the last fill, until more than `promised_ns` is in it; 0 where it is already.
+/* How long, from the last fill, until more than `wanted_ns` is in it; 0 where it is already.
  * Where that is more than it can hold, until it is full. */
-uint64_t bucket_wait_ns(const struct bucket *bucket, uint64_t promised_ns);
+uint64_t bucket_wait_ns(const struct bucket *bucket, uint64_t wanted_ns);
 
 #endif

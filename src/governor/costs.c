@@ -3,26 +3,64 @@
  */
 #include "governor/costs.h"
 
-static uint32_t place_of(const void *key)
+static uint64_t key_of(const struct costs_place *place)
 {
-	return (uint32_t)(((uintptr_t)key * 0x9e3779b97f4a7c15ull) >> 40) % COSTS_PLACES;
+	return atomic_load_explicit(&place->key, memory_order_relaxed);
 }
 
-uint64_t costs_predict(const struct costs *costs, const void *key)
+static const struct costs_place *find(const struct costs *costs, uint64_t key)
 {
-	uint32_t i = place_of(key);
+	const struct costs_place *first = &costs->places[costs_place_of(key)];
+	const struct costs_place *second = &costs->places[costs_place_of(key) ^ 1];
 
-	return costs->places[i].key == key ? costs->places[i].average_ns : COSTS_UNKNOWN_NS;
+	if (key_of(first) == key)
+		return first;
+	return key_of(second) == key ? second : NULL;
 }
 
-void costs_learn(struct costs *costs, const void *key, uint64_t measured_ns)
+uint64_t costs_expect(const struct costs *costs, uint64_t key)
 {
-	uint32_t i = place_of(key);
-	uint64_t average_ns = costs->places[i].average_ns;
+	const struct costs_place *place = find(costs, key);
 
-	/* A quarter of the new: four launches suffice to follow a change. */
-	if (costs->places[i].key == key)
-		measured_ns = (3 * average_ns + measured_ns + 2) / 4;
-	costs->places[i].key = key;
-	costs->places[i].average_ns = measured_ns;
+	return place != NULL ? place->average_ns : COSTS_UNKNOWN_NS;
+}
+
+/* A newcomer takes an unused place of its two, else that of the one measured less. All others age
+ * by that, so that what is not used any more makes room in the end. */
+static struct costs_place *make_room(struct costs *costs, uint64_t key)
+{
+	struct costs_place *place = &costs->places[costs_place_of(key)];
+	struct costs_place *other = &costs->places[costs_place_of(key) ^ 1];
+
+	if (key_of(place) != 0 && (key_of(other) == 0 || other->samples < place->samples))
+		place = other;
+	other = &costs->places[(place - costs->places) ^ 1];
+	other->samples /= 2;
+	/* In this order nobody reads another key's cost as his own. */
+	atomic_store_explicit(&place->known_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&place->key, key, memory_order_release);
+	place->samples = 0;
+	return place;
+}
+
+void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns, bool is_bound)
+{
+	struct costs_place *place = (struct costs_place *)find(costs, key);
+
+	if (place == NULL)
+		place = make_room(costs, key);
+	if (measured_ns < COSTS_LEAST_NS)
+		measured_ns = COSTS_LEAST_NS;
+	if (is_bound && place->samples > 0 && measured_ns > place->average_ns)
+		measured_ns = place->average_ns;
+	/* A quarter of the new: four measures suffice to follow a change. */
+	place->average_ns =
+		place->samples == 0 ? measured_ns : (3 * place->average_ns + measured_ns + 2) / 4;
+	if (place->samples < UINT32_MAX)
+		place->samples++;
+	if (atomic_load_explicit(&place->known_ns, memory_order_relaxed) == 0 &&
+		place->samples < COSTS_KNOWN_AFTER)
+		return;
+	uint64_t known_ns = place->average_ns < UINT32_MAX ? place->average_ns : UINT32_MAX;
+	atomic_store_explicit(&place->known_ns, (uint32_t)known_ns, memory_order_relaxed);
 }

@@ -1,31 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * What commands cost so far, by kernel or graph, to predict the next. Used to decide how much to
- * let go at a time, never for a bill. Pure.
+ * What commands cost so far, by kernel or graph: a moving average of those that were measured, to
+ * bill those that were not. Learning is serialised by the caller; costs_known() may run beside it.
  */
 #ifndef CUSLICE_GOVERNOR_COSTS_H
 #define CUSLICE_GOVERNOR_COSTS_H
 
 #include "base/clock.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
-#define COSTS_PLACES 512u /* a power of two; two keys of one place share it in turn */
+#define COSTS_PLACES 1024u /* a power of two */
 
 /* Assumed for what never ran: small enough that a few may be in flight, large enough that not
  * many are. */
 #define COSTS_UNKNOWN_NS (500 * NS_PER_US)
 
+/* Nothing costs less, so that even the shortest kernel is measured again once in a while. */
+#define COSTS_LEAST_NS 200u
+
+/* Measured so often, a command counts as known. */
+#define COSTS_KNOWN_AFTER 3
+
 struct costs {
-	struct {
-		const void *key;
+	struct costs_place {
+		_Atomic uint64_t key;      /* 0: unused */
+		_Atomic uint32_t known_ns; /* 0: not measured often enough */
+		uint32_t samples;
 		uint64_t average_ns;
 	} places[COSTS_PLACES];
 };
 
-/* Zeroed is empty. */
-uint64_t costs_predict(const struct costs *costs, const void *key);
-void costs_learn(struct costs *costs, const void *key, uint64_t measured_ns);
+/* A kernel of the same name on a larger grid takes longer, so they are told apart by powers of two.
+ * Handles have nothing in their upper seven bits. */
+static inline uint64_t costs_kernel_key(
+	const void *kernel, uint64_t grid_x, uint64_t grid_y, uint64_t grid_z)
+{
+	uint64_t blocks = grid_x * grid_y * grid_z;
+
+	return (uint64_t)(uintptr_t)kernel ^ (uint64_t)(64 - __builtin_clzll(blocks | 1)) << 57;
+}
+
+static inline uint32_t costs_place_of(uint64_t key)
+{
+	/* Fibonacci hashing: handles are multiples of powers of two. */
+	return (uint32_t)((key * 0x9e3779b97f4a7c15ull) >> 54) % COSTS_PLACES;
+}
+
+/* Each key has two places. What it costs, 0 where that is not known well enough. Zeroed costs know
+ * nothing. Threads: any. */
+static inline uint32_t costs_known(const struct costs *costs, uint64_t key)
+{
+	const struct costs_place *place = &costs->places[costs_place_of(key)];
+
+	if (__builtin_expect(atomic_load_explicit(&place->key, memory_order_relaxed) != key, 0)) {
+		place = &costs->places[costs_place_of(key) ^ 1];
+		if (atomic_load_explicit(&place->key, memory_order_relaxed) != key)
+			return 0;
+	}
+	return atomic_load_explicit(&place->known_ns, memory_order_relaxed);
+}
+
+/* The best guess, whatever it rests on. */
+uint64_t costs_expect(const struct costs *costs, uint64_t key);
+
+/* `is_bound`: the measure is known to be too long, the command took at most that. */
+void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns, bool is_bound);
 
 #endif

@@ -5,58 +5,41 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/units.h"
+#include "base/wait.h"
 #include "base/wipe.h"
-#include "governor/bucket.h"
-#include "governor/costs.h"
+#include "governor/flights.h"
 #include "slice/slice.h"
 
-#include <stdatomic.h>
-
-#define MAX_DEVICES  CONFIG_MAX_DEVICES
-#define MAX_CONTEXTS 64  /* metered contexts of one device; more are billed as predicted */
-#define MAX_FLIGHTS  128 /* commands in flight on one device */
+#define MAX_DEVICES CONFIG_MAX_DEVICES
 
 /* What a tenant may do at once after a pause, unless governor_set_burst() says otherwise. */
 #define DEFAULT_BURST_NS (20 * NS_PER_MS)
 /* Predicted time in flight, beyond one command a stream: enough to keep the device busy, little
  * enough to stop soon. */
 #define IN_FLIGHT_NS (2 * NS_PER_MS)
+/* Predicted work after which a command is measured, and each of that length. A quarter more or less
+ * at random: a program that repeats itself must not always have the same one of its kernels
+ * measured. */
+#define SAMPLE_AFTER_NS NS_PER_MS
+/* Who had no GPU time left waits for so much of it: to be woken for every microsecond would cost
+ * more than it brings. */
+#define TURN_NS (250 * NS_PER_US)
 /* Commands mostly end in order; a few that have not must not cost a query each at every launch.
  * Before a launch waits, all are asked. */
 #define MAX_RUNNING_SEEN 4
-/* While commands are in flight, how long to sleep before asking for them again. */
+/* While flights are late, how long to sleep before asking for them again. */
 #define LOOK_AGAIN_NS (100 * NS_PER_US)
 /* When nothing has ended for this long, and for twice as long as the oldest should take, what is
  * in flight may be waiting for the very command that waits here: a spinning kernel for its partner,
  * a stream for a value that the host writes once all is queued. One more is let go each time. Its
  * bill comes later, so the share holds in the long run; a program that hangs would never get it. */
 #define STALLED_NS (10 * NS_PER_MS)
+/* A command that runs longer than was billed for it earns meanwhile, at most for so long. */
+#define UNBILLED_MOST_NS NS_PER_S
 
-struct flight {
-	struct flight *next;
-	const void *key;
-	CUstream stream;
-	uint64_t predicted_ns;
-	uint64_t admitted_ns;
-	struct meter *meter; /* NULL: not measured, billed as predicted when it is submitted */
-	struct meter_pair pair;
-	bool is_submitted;
-};
-
-/* Everything about one device. Wiped at fork: a child has nothing in flight. */
-struct device {
-	struct lock lock; /* held for bookkeeping only, never while waiting or launching */
-	bool is_started;
-	struct bucket bucket;
-	uint64_t in_flight_ns; /* predicted */
-	uint64_t moved_at_ns;  /* when a command last ended, or went first or past the bound */
-	struct costs costs;
-	struct flight *oldest, **newest_next; /* in order of admission */
-	struct flight *spare;
-	struct flight flights[MAX_FLIGHTS];
-	struct meter meters[MAX_CONTEXTS];
-	_Atomic uint64_t billed_ns;
-};
+struct governor_front *governor_fronts;
+_Atomic unsigned governor_device_count;
+_Atomic uint32_t *governor_captures;
 
 static struct device *devices;
 /* Both pass to children. */
@@ -70,7 +53,14 @@ bool governor_init(void)
 		governor_set_burst(i, DEFAULT_BURST_NS);
 	}
 	devices = wipe_alloc(MAX_DEVICES * sizeof(*devices));
-	return devices != NULL;
+	governor_fronts = wipe_alloc(MAX_DEVICES * sizeof(*governor_fronts));
+	governor_captures = wipe_alloc(sizeof(*governor_captures));
+	return devices != NULL && governor_fronts != NULL && governor_captures != NULL;
+}
+
+void governor_set_device_count(unsigned count)
+{
+	atomic_store_explicit(&governor_device_count, count, memory_order_relaxed);
 }
 
 uint32_t governor_share(unsigned device)
@@ -78,226 +68,267 @@ uint32_t governor_share(unsigned device)
 	return atomic_load_explicit(&shares_ppm[device], memory_order_relaxed);
 }
 
-void governor_tighten_share(unsigned device, uint32_t ppm)
-{
-	uint32_t seen = governor_share(device);
-
-	while (ppm < seen && !atomic_compare_exchange_weak(&shares_ppm[device], &seen, ppm))
-		;
-}
-
 void governor_set_burst(unsigned device, uint64_t burst_ns)
 {
 	atomic_store_explicit(&bursts_ns[device], burst_ns, memory_order_relaxed);
 }
 
-uint64_t governor_billed_ns(unsigned device)
+void governor_capture_began(void)
 {
-	return atomic_load_explicit(&devices[device].billed_ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(governor_captures, 1, memory_order_relaxed);
 }
 
-static void start_device(struct device *dev, uint32_t share_ppm, uint64_t now_ns)
+void governor_capture_ended(void)
 {
-	uint64_t burst_ns = atomic_load_explicit(&bursts_ns[dev - devices], memory_order_relaxed);
+	uint32_t seen = atomic_load_explicit(governor_captures, memory_order_relaxed);
 
-	bucket_init(&dev->bucket, share_ppm, burst_ns, now_ns);
-	dev->newest_next = &dev->oldest;
-	for (unsigned i = 0; i < MAX_FLIGHTS; i++) {
-		dev->flights[i].next = dev->spare;
-		dev->spare = &dev->flights[i];
-	}
+	while (seen > 0 && !atomic_compare_exchange_weak(governor_captures, &seen, seen - 1))
+		;
+}
+
+static struct governor_front *front_of(const struct device *dev)
+{
+	return &governor_fronts[dev - devices];
+}
+
+static void forget_lanes(struct device *dev)
+{
+	for (unsigned i = 0; i < GOVERNOR_STREAMS; i++)
+		atomic_store_explicit(
+			&front_of(dev)->lanes[i], (const void *)-1, memory_order_relaxed);
+	dev->lane_count = 0;
+}
+
+static void note_lane(struct device *dev, const void *lane)
+{
+	unsigned i = costs_place_of((uint64_t)(uintptr_t)lane) % GOVERNOR_STREAMS;
+
+	if (atomic_load_explicit(&front_of(dev)->lanes[i], memory_order_relaxed) == lane)
+		return;
+	atomic_store_explicit(&front_of(dev)->lanes[i], lane, memory_order_relaxed);
+	dev->lane_count++;
+}
+
+/* Draws how much work there will be before the next sample. */
+static uint64_t draw_sample_after(struct device *dev)
+{
+	dev->random ^= dev->random << 13;
+	dev->random ^= dev->random >> 7;
+	dev->random ^= dev->random << 17;
+	return SAMPLE_AFTER_NS * 3 / 4 + dev->random % (SAMPLE_AFTER_NS / 2);
+}
+
+static void start_device(struct device *dev, uint64_t now_ns)
+{
+	unsigned device = (unsigned)(dev - devices);
+
+	bucket_init(&dev->bucket, governor_share(device),
+		atomic_load_explicit(&bursts_ns[device], memory_order_relaxed), now_ns);
+	flights_init(dev);
+	forget_lanes(dev);
+	dev->ratio = RATIO_ONE;
+	dev->uncalibrated_ns = CALIBRATE_AFTER_NS;
+	dev->random = now_ns | 1;
+	dev->sample_after_ns = draw_sample_after(dev);
 	dev->is_started = true;
 }
 
-static void bill(struct device *dev, uint64_t used_ns)
+/* Predicted work has been let go since `since_ns`. */
+static void spend(struct device *dev, uint64_t since_ns, int64_t predicted_ns)
 {
-	bucket_bill(&dev->bucket, used_ns);
-	atomic_fetch_add_explicit(&dev->billed_ns, used_ns, memory_order_relaxed);
+	flights_bill(dev, predicted_ns);
+	if (dev->drained_at_ns < since_ns)
+		dev->drained_at_ns = since_ns;
+	dev->drained_at_ns += (uint64_t)predicted_ns;
+	dev->uncalibrated_ns += (uint64_t)predicted_ns;
 }
 
-/* Takes the flight that *link points to out of the list. */
-static void end_flight(struct device *dev, struct flight **link)
+/* Takes the credit back and bills what was spent of it. Less than nothing where launches failed and
+ * gave theirs back. */
+static void settle_credit(struct device *dev, uint64_t now_ns)
 {
-	struct flight *flight = *link;
+	int64_t left_ns =
+		atomic_exchange_explicit(&front_of(dev)->credit_ns, 0, memory_order_relaxed);
+	int64_t spent_ns = (dev->granted_ns - left_ns) * (int64_t)dev->ratio / (int64_t)RATIO_ONE;
 
-	*link = flight->next;
-	if (dev->newest_next == &flight->next)
-		dev->newest_next = link;
-	dev->in_flight_ns -= flight->predicted_ns;
-	flight->next = dev->spare;
-	dev->spare = flight;
-}
-
-static bool has_flights(const struct device *dev, const struct meter *meter)
-{
-	for (const struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
-		if (flight->meter == meter)
-			return true;
-	}
-	return false;
-}
-
-/* The meter's context has died, or its events answer with errors and it is of no more use to the
- * program either. Events are not touched. What was in flight cannot be asked any more: it is billed
- * as the time since the first of it was admitted, and at least as its longest was predicted. */
-static void lose_meter(struct device *dev, struct meter *meter, uint64_t now_ns)
-{
-	uint64_t since_ns = now_ns, longest_ns = 0;
-
-	for (struct flight **link = &dev->oldest; *link != NULL;) {
-		struct flight *flight = *link;
-		if (flight->meter != meter) {
-			link = &flight->next;
-		} else if (!flight->is_submitted) {
-			flight->meter = NULL;
-			link = &flight->next;
-		} else {
-			if (flight->admitted_ns < since_ns)
-				since_ns = flight->admitted_ns;
-			if (flight->predicted_ns > longest_ns)
-				longest_ns = flight->predicted_ns;
-			end_flight(dev, link);
-		}
-	}
-	bill(dev, now_ns - since_ns > longest_ns ? now_ns - since_ns : longest_ns);
-	*meter = (struct meter){0};
-}
-
-/* Bills what has ended, until `most_running` have been seen that have not. */
-static void harvest(struct device *dev, unsigned most_running, uint64_t now_ns)
-{
-	unsigned running = 0;
-
-	for (struct flight **link = &dev->oldest; *link != NULL && running < most_running;) {
-		struct flight *flight = *link;
-		uint64_t fresh_ns, length_ns;
-		if (!flight->is_submitted) {
-			link = &flight->next;
-			continue;
-		}
-		switch (meter_read(flight->meter, flight->pair, &fresh_ns, &length_ns)) {
-		case METER_RUNNING:
-			running++;
-			link = &flight->next;
-			break;
-		case METER_DONE:
-			bill(dev, fresh_ns);
-			costs_learn(&dev->costs, flight->key, length_ns);
-			end_flight(dev, link);
-			dev->moved_at_ns = now_ns;
-			break;
-		case METER_BROKEN:
-			lose_meter(dev, flight->meter, now_ns);
-			link = &dev->oldest;
-			break;
-		}
-	}
-}
-
-static bool is_stalled(const struct device *dev, uint64_t now_ns)
-{
-	uint64_t patience_ns = 2 * dev->oldest->predicted_ns;
-
-	if (patience_ns < STALLED_NS)
-		patience_ns = STALLED_NS;
-	return now_ns > dev->moved_at_ns + patience_ns;
-}
-
-/* The first command of an idle stream may always join those in flight on others: a program that
- * runs kernels side by side goes on doing so. */
-static bool is_full(const struct device *dev, CUstream stream, uint64_t predicted_ns)
-{
-	const struct flight *flight = dev->oldest;
-	uint64_t queued_ns = dev->in_flight_ns - dev->oldest->predicted_ns;
-
-	if (dev->spare == NULL)
-		return true;
-	while (flight != NULL && flight->stream != stream)
-		flight = flight->next;
-	return flight != NULL && queued_ns + predicted_ns > IN_FLIGHT_NS;
-}
-
-/* How long this command has to wait at least, 0 where it may go. */
-static uint64_t wait_ns(
-	const struct device *dev, CUstream stream, uint64_t predicted_ns, uint64_t now_ns)
-{
-	uint64_t tokens_ns = bucket_wait_ns(&dev->bucket, dev->in_flight_ns);
-
-	if (dev->oldest == NULL)
-		return tokens_ns;
-	if (is_full(dev, stream, predicted_ns) && !is_stalled(dev, now_ns))
-		return LOOK_AGAIN_NS;
-	/* What is in flight may turn out cheaper than predicted. */
-	return tokens_ns < LOOK_AGAIN_NS ? tokens_ns : LOOK_AGAIN_NS;
-}
-
-static struct meter *find_meter(struct device *dev, CUcontext context)
-{
-	struct meter *unused = NULL;
-
-	for (unsigned i = 0; i < MAX_CONTEXTS; i++) {
-		if (dev->meters[i].context == context)
-			return &dev->meters[i];
-		if (dev->meters[i].context == NULL && unused == NULL)
-			unused = &dev->meters[i];
-	}
-	if (unused != NULL)
-		unused->context = context;
-	return unused;
-}
-
-/* NULL where too many are in flight to remember another; it is billed as predicted then. */
-static struct flight *begin_flight(
-	struct device *dev, const struct command *command, uint64_t predicted_ns)
-{
-	struct flight *flight = dev->spare;
-
-	if (flight == NULL)
-		return NULL;
-	dev->spare = flight->next;
-	*flight = (struct flight){
-		.key = command->key,
-		.stream = command->stream,
-		.predicted_ns = predicted_ns,
-		.admitted_ns = dev->bucket.filled_at_ns,
-	};
-	*dev->newest_next = flight;
-	dev->newest_next = &flight->next;
-	dev->in_flight_ns += predicted_ns;
-	return flight;
+	dev->granted_ns = 0;
+	spend(dev, dev->looked_at_ns, spent_ns);
+	if (spent_ns > 0)
+		dev->unsampled_ns += (uint64_t)spent_ns;
+	dev->looked_at_ns = now_ns;
 }
 
 /* Brings the books up to now. The share is read each time: it may have been tightened while a
  * launch waited. */
 static void update(struct device *dev, bool has_waited, uint64_t now_ns)
 {
-	uint32_t share_ppm = governor_share((unsigned)(dev - devices));
-
 	if (!dev->is_started)
-		start_device(dev, share_ppm, now_ns);
-	bucket_fill(&dev->bucket, now_ns, dev->in_flight_ns);
-	bucket_set_share(&dev->bucket, share_ppm);
-	harvest(dev, has_waited ? MAX_FLIGHTS : MAX_RUNNING_SEEN, now_ns);
+		start_device(dev, now_ns);
+	settle_credit(dev, now_ns);
+	const struct flight *oldest = dev->oldest;
+	flights_harvest(
+		dev, &front_of(dev)->costs, has_waited ? MAX_FLIGHTS : MAX_RUNNING_SEEN, now_ns);
+	if (dev->waiting > 0 && dev->oldest != oldest)
+		wait_wake_all(&dev->turn);
+	/* Bills come before what was earned meanwhile, of which too much would be lost. */
+	uint64_t unbilled_ns = dev->oldest != NULL ? now_ns - dev->oldest->admitted_ns : 0;
+	if (unbilled_ns > UNBILLED_MOST_NS)
+		unbilled_ns = UNBILLED_MOST_NS;
+	bucket_fill(&dev->bucket, now_ns, unbilled_ns);
+	bucket_set_share(&dev->bucket, governor_share((unsigned)(dev - devices)));
 }
 
-/* Waits for its turn; returns the predicted cost, with the lock held. */
-static uint64_t wait_for_turn(struct device *dev, const struct command *command)
+static bool is_stalled(const struct device *dev, uint64_t now_ns)
+{
+	if (dev->oldest == NULL)
+		return false;
+	uint64_t patience_ns = 2 * dev->oldest->predicted_ns;
+	if (patience_ns < STALLED_NS)
+		patience_ns = STALLED_NS;
+	return now_ns > dev->moved_at_ns + patience_ns;
+}
+
+/* Predicted work that has been let go and not ended. */
+static uint64_t remaining_ns(const struct device *dev, uint64_t now_ns)
+{
+	uint64_t draining_ns = dev->drained_at_ns > now_ns ? dev->drained_at_ns - now_ns : 0;
+
+	return draining_ns > dev->in_flight_ns ? draining_ns : dev->in_flight_ns;
+}
+
+/* What is to be done with a launch. */
+struct decision {
+	uint64_t pause_ns; /* 0: it may go */
+	bool is_beyond;    /* it goes past the bound on work in flight, so its end must be seen */
+};
+
+/* The first command of an idle stream may always join those in flight on others: a program that
+ * runs kernels side by side goes on doing so. */
+static struct decision decide(struct device *dev, const void *lane, uint64_t now_ns)
+{
+	struct decision decision = {
+		.is_beyond = remaining_ns(dev, now_ns) > IN_FLIGHT_NS || dev->spare == NULL,
+	};
+
+	if (decision.is_beyond && (dev->spare == NULL || flights_on(dev, lane) != NULL) &&
+		!is_stalled(dev, now_ns)) {
+		decision.pause_ns = remaining_ns(dev, now_ns) - IN_FLIGHT_NS;
+		if (decision.pause_ns > NS_PER_MS)
+			decision.pause_ns = NS_PER_MS;
+		if (decision.pause_ns < LOOK_AGAIN_NS / 2 || dev->drained_at_ns < now_ns)
+			decision.pause_ns = LOOK_AGAIN_NS / 2;
+	} else if (dev->bucket.level_ns <= 0) {
+		decision.pause_ns = bucket_wait_ns(&dev->bucket, TURN_NS);
+		/* What is in flight may turn out cheaper than predicted. */
+		if (dev->oldest != NULL && decision.pause_ns > LOOK_AGAIN_NS)
+			decision.pause_ns = LOOK_AGAIN_NS;
+	}
+	return decision;
+}
+
+/* Waits for its turn. Returns with the lock held. */
+static struct decision wait_for_turn(
+	struct device *dev, const struct command *command, uint64_t *ret_now_ns)
 {
 	for (bool has_waited = false;; has_waited = true) {
 		lock_take(&dev->lock);
-		uint64_t now_ns = clock_now_ns();
-		update(dev, has_waited, now_ns);
-		uint64_t predicted_ns = costs_predict(&dev->costs, command->key);
-		uint64_t pause_ns = wait_ns(dev, command->stream, predicted_ns, now_ns);
-		if (pause_ns == 0) {
-			if (dev->oldest == NULL || is_stalled(dev, now_ns))
-				dev->moved_at_ns = now_ns;
-			return predicted_ns;
-		}
+		*ret_now_ns = clock_now_ns();
+		update(dev, has_waited, *ret_now_ns);
+		struct decision decision = decide(dev, command->lane, *ret_now_ns);
+		if (decision.pause_ns == 0)
+			return decision;
+		uint32_t turn = atomic_load_explicit(&dev->turn, memory_order_relaxed);
+		dev->waiting += has_waited ? 1 : 0;
 		lock_drop(&dev->lock);
-		if (has_waited)
-			clock_sleep_ns(pause_ns);
+		if (!has_waited)
+			continue;
+		wait_at_most(&dev->turn, turn, decision.pause_ns);
+		lock_take(&dev->lock);
+		dev->waiting--;
+		lock_drop(&dev->lock);
 	}
+}
+
+/* Begins a calibration where several streams are in use, and it is time. */
+static void look_at_streams(struct device *dev, const void *lane)
+{
+	note_lane(dev, lane);
+	if (dev->calibrate_left > 0 || dev->lane_count < 2 ||
+		dev->uncalibrated_ns < CALIBRATE_AFTER_NS)
+		return;
+	dev->calibrate_left = CALIBRATE_EDGE + CALIBRATE_COMMANDS;
+	dev->uncalibrated_ns = 0;
+	forget_lanes(dev);
+	note_lane(dev, lane);
+}
+
+/* Has the command measured. Where that cannot be had it stays billed as predicted. */
+static struct flight *begin_flight(struct device *dev, const struct command *command,
+	CUcontext context, uint64_t cost_ns, bool is_known, uint64_t now_ns)
+{
+	struct flight *flight =
+		flights_begin(dev, command, cost_ns * dev->ratio / RATIO_ONE, now_ns);
+
+	dev->unsampled_ns = 0;
+	dev->sample_after_ns = draw_sample_after(dev);
+	if (flight == NULL)
+		return NULL;
+	flight->cost_ns = cost_ns;
+	flight->was_known = is_known;
+	flight->is_dense = dev->calibrate_left > 0 || cost_ns >= SAMPLE_AFTER_NS;
+	if (dev->calibrate_left > 0)
+		flight->is_calibrating = --dev->calibrate_left < CALIBRATE_COMMANDS;
+	flight->meter = flights_meter(dev, context);
+	if (flight->meter != NULL && !meter_take_pair(flight->meter, &flight->pair))
+		flight->meter = NULL;
+	return flight;
+}
+
+/* Gives as much credit as there is GPU time, room in flight, and work before the next sample. */
+static void grant(struct device *dev, uint64_t now_ns)
+{
+	uint64_t queued_ns = remaining_ns(dev, now_ns), amount_ns;
+
+	if (dev->calibrate_left > 0 || dev->bucket.level_ns <= 0 || queued_ns >= IN_FLIGHT_NS ||
+		dev->unsampled_ns >= dev->sample_after_ns)
+		return;
+	amount_ns = (uint64_t)dev->bucket.level_ns;
+	if (amount_ns > IN_FLIGHT_NS - queued_ns)
+		amount_ns = IN_FLIGHT_NS - queued_ns;
+	if (amount_ns > dev->sample_after_ns - dev->unsampled_ns)
+		amount_ns = dev->sample_after_ns - dev->unsampled_ns;
+	/* One command that calls for a sample by itself is not let go by credit. */
+	amount_ns = amount_ns * RATIO_ONE / dev->ratio;
+	dev->granted_ns = (int64_t)(amount_ns < SAMPLE_AFTER_NS ? amount_ns : SAMPLE_AFTER_NS - 1);
+	atomic_store_explicit(&front_of(dev)->credit_ns, dev->granted_ns, memory_order_relaxed);
+}
+
+/* Lets the command go, with the lock held: bills it as predicted, and has it measured where that is
+ * due. */
+static void let_go(struct device *dev, const struct command *command, CUcontext context,
+	bool is_beyond, uint64_t now_ns, struct ticket *ticket)
+{
+	struct governor_front *front = front_of(dev);
+	uint64_t cost_ns = costs_expect(&front->costs, command->key);
+	bool is_known = costs_known(&front->costs, command->key) != 0;
+
+	uint64_t predicted_ns = cost_ns * dev->ratio / RATIO_ONE;
+
+	look_at_streams(dev, command->lane);
+	ticket->front = front;
+	ticket->cost_ns = cost_ns;
+	if (dev->oldest == NULL || is_stalled(dev, now_ns))
+		dev->moved_at_ns = now_ns;
+	spend(dev, now_ns, (int64_t)predicted_ns);
+	dev->unsampled_ns += predicted_ns;
+	if (is_beyond || !is_known || dev->calibrate_left > 0 || cost_ns >= SAMPLE_AFTER_NS ||
+		dev->unsampled_ns >= dev->sample_after_ns)
+		ticket->flight = begin_flight(dev, command, context, cost_ns, is_known, now_ns);
+	if (ticket->flight != NULL) {
+		ticket->is_measured = ticket->flight->meter != NULL;
+		ticket->pair = ticket->flight->pair;
+	}
+	grant(dev, now_ns);
 }
 
 /* The context in which a launch on `stream` runs, and that it is none of our business: a stream
@@ -315,77 +346,114 @@ static bool find_context(CUstream stream, CUcontext *ret_context)
 	return driver.cuStreamGetCtx(stream, ret_context) == CUDA_SUCCESS;
 }
 
-void governor_admit(const struct command *command, struct ticket *ret_ticket)
+/* A device without a share is not looked at again, until it gets one. */
+static void set_free(struct device *dev)
+{
+	lock_take(&dev->lock);
+	atomic_store_explicit(&front_of(dev)->is_free,
+		governor_share((unsigned)(dev - devices)) >= PPM_WHOLE, memory_order_relaxed);
+	lock_drop(&dev->lock);
+}
+
+void governor_tighten_share(unsigned device, uint32_t ppm)
+{
+	uint32_t seen = governor_share(device);
+
+	while (ppm < seen && !atomic_compare_exchange_weak(&shares_ppm[device], &seen, ppm))
+		;
+	set_free(&devices[device]);
+}
+
+void governor_wait(const struct command *command, struct ticket *ret_ticket)
 {
 	CUcontext context = NULL;
 	CUdevice device;
+	uint64_t now_ns;
 
 	*ret_ticket = (struct ticket){.stream = command->stream};
 	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
 		return;
-	if (governor_share((unsigned)device) >= PPM_WHOLE ||
-		!find_context(command->stream, &context))
-		return;
-
 	struct device *dev = &devices[device];
-	uint64_t predicted_ns = wait_for_turn(dev, command);
-	struct flight *flight = begin_flight(dev, command, predicted_ns);
-	if (flight != NULL) {
-		flight->meter = find_meter(dev, context);
-		if (flight->meter != NULL && !meter_take_pair(flight->meter, &flight->pair))
-			flight->meter = NULL;
-		ret_ticket->is_measured = flight->meter != NULL;
-		ret_ticket->pair = flight->pair;
+	if (governor_share((unsigned)device) >= PPM_WHOLE) {
+		set_free(dev);
+		return;
 	}
+	if (!find_context(command->stream, &context))
+		return;
+	struct decision decision = wait_for_turn(dev, command, &now_ns);
+	let_go(dev, command, context, decision.is_beyond, now_ns, ret_ticket);
 	lock_drop(&dev->lock);
 
-	ret_ticket->is_governed = true;
-	ret_ticket->device = (unsigned)device;
-	ret_ticket->flight = flight;
-	ret_ticket->predicted_ns = predicted_ns;
-	if (ret_ticket->is_measured)
-		ret_ticket->is_measured = meter_begin(ret_ticket->pair, command->stream);
+	if (!ret_ticket->is_measured)
+		return;
+	ret_ticket->was_idle = meter_is_idle(command->stream);
+	ret_ticket->is_measured = meter_begin(ret_ticket->pair, command->stream);
+	ret_ticket->begun_at_ns = clock_now_ns();
 }
 
-/* The link that points to `flight`. */
-static struct flight **link_to(struct device *dev, const struct flight *flight)
+/* Sees to it that the end will be known. */
+static bool measure_end(const struct ticket *ticket, struct meter_gaps *ret_gaps)
 {
-	struct flight **link = &dev->oldest;
+	uint64_t launched_at_ns = clock_now_ns();
 
-	while (*link != flight)
-		link = &(*link)->next;
-	return link;
+	*ret_gaps = (struct meter_gaps){0};
+	if (!ticket->is_measured || !meter_end(ticket->pair, ticket->stream))
+		return false;
+	if (ticket->was_idle) {
+		ret_gaps->before_ns = launched_at_ns - ticket->begun_at_ns;
+		ret_gaps->after_ns = clock_now_ns() - launched_at_ns;
+	}
+	return true;
 }
 
 /* A failed launch costs nothing. One that cannot be measured costs what others did. */
-static void end_unmeasured(struct device *dev, const struct ticket *ticket, bool is_launched)
+static void end_unmeasured(struct device *dev, struct flight *flight, bool is_launched)
 {
-	struct flight *flight = ticket->flight;
-
-	if (is_launched)
-		bill(dev, ticket->predicted_ns);
-	if (flight == NULL)
-		return;
-	if (flight->meter != NULL)
-		meter_keep_pair(flight->meter, flight->pair);
-	end_flight(dev, link_to(dev, flight));
+	if (!is_launched) {
+		flights_bill(dev, -(int64_t)flight->predicted_ns);
+		dev->drained_at_ns -= flight->predicted_ns;
+	}
+	flights_forget(dev, flight);
 }
 
-void governor_submitted(const struct ticket *ticket, CUresult result)
+void governor_end(const struct ticket *ticket, CUresult result)
 {
-	if (!ticket->is_governed)
-		return;
-	struct device *dev = &devices[ticket->device];
+	struct meter_gaps gaps;
 	bool is_launched = result == CUDA_SUCCESS;
-	bool is_measured =
-		is_launched && ticket->is_measured && meter_end(ticket->pair, ticket->stream);
+
+	if (ticket->front == NULL)
+		return;
+	if (ticket->flight == NULL) {
+		if (!is_launched)
+			atomic_fetch_add_explicit(&ticket->front->credit_ns,
+				(int64_t)ticket->cost_ns, memory_order_relaxed);
+		return;
+	}
+	bool is_measured = is_launched && measure_end(ticket, &gaps);
+	struct device *dev = &devices[ticket->front - governor_fronts];
+	struct flight *flight = ticket->flight;
 
 	lock_take(&dev->lock);
-	if (is_measured && ticket->flight->meter != NULL)
-		ticket->flight->is_submitted = true;
-	else
-		end_unmeasured(dev, ticket, is_launched);
+	if (is_measured && flight->meter != NULL) {
+		flight->gaps = gaps;
+		flight->is_submitted = true;
+	} else {
+		end_unmeasured(dev, flight, is_launched);
+	}
 	lock_drop(&dev->lock);
+}
+
+uint64_t governor_billed_ns(unsigned device)
+{
+	struct device *dev = &devices[device];
+	int64_t billed_ns;
+
+	lock_take(&dev->lock);
+	if (dev->is_started)
+		settle_credit(dev, clock_now_ns());
+	billed_ns = atomic_load_explicit(&dev->billed_ns, memory_order_relaxed);
+	lock_drop(&dev->lock);
+	return billed_ns > 0 ? (uint64_t)billed_ns : 0;
 }
 
 /* Calls `action` for the context's meter on each device, with the lock held. */
@@ -405,19 +473,19 @@ static void for_context(
 	}
 }
 
-static void settle(struct device *dev, struct meter *meter, uint64_t now_ns)
+static void settle_context(struct device *dev, struct meter *meter, uint64_t now_ns)
 {
 	update(dev, true, now_ns);
-	if (meter->context != NULL && !has_flights(dev, meter))
+	if (meter->context != NULL && !flights_has(dev, meter))
 		meter_finish(meter);
 }
 
 void governor_settle_context(CUcontext context)
 {
-	for_context(context, settle);
+	for_context(context, settle_context);
 }
 
 void governor_lose_context(CUcontext context)
 {
-	for_context(context, lose_meter);
+	for_context(context, flights_lose);
 }

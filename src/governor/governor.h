@@ -1,38 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Holds the launches of this process to its share: each command is admitted while GPU time is in
- * the bucket and not more than a little is in flight, measured by its meter, and billed when it
- * has ended. A launch that may not go yet waits inside the call.
+ * Holds the launches of this process to its share. A launch whose cost is known takes it from the
+ * credit of its device, which is all that most launches do. Where there is no credit the governor
+ * bills what was spent, waits until GPU time is in the bucket and not more than a little is in
+ * flight, and gives new credit; about once a millisecond of work it has a launch measured, to
+ * know what its kind costs.
  */
 #ifndef CUSLICE_GOVERNOR_GOVERNOR_H
 #define CUSLICE_GOVERNOR_GOVERNOR_H
 
 #include "driver/driver.h"
+#include "governor/costs.h"
 #include "governor/meter.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#define GOVERNOR_STREAMS 16 /* a power of two */
+
 /* One launch as the governor sees it. */
 struct command {
-	const void *key; /* the kernel or the graph: what its cost is remembered by */
-	CUstream stream; /* with CU_STREAM_PER_THREAD in place of a per-thread default stream */
+	uint64_t key;     /* of the kernel or the graph: what its cost is remembered by */
+	CUstream stream;  /* with CU_STREAM_PER_THREAD in place of a per-thread default stream */
+	const void *lane; /* tells streams apart: the stream, or the thread for per-thread ones */
 };
 
-/* An admitted command between governor_admit() and governor_submitted(). */
+/* What a launch touches that the governor need not be asked about. Wiped at fork. */
+struct governor_front {
+	_Atomic bool is_free;                        /* no share to hold: let all go */
+	_Atomic int64_t credit_ns;                   /* predicted cost that may be spent */
+	const void *_Atomic lanes[GOVERNOR_STREAMS]; /* that were seen lately, by hash */
+	struct costs costs;
+} __attribute__((aligned(64)));
+
+/* A launch between governor_admit() and governor_submitted(). */
 struct ticket {
-	unsigned device;
-	struct flight *flight; /* its place among those in flight; NULL where it has none */
-	uint64_t predicted_ns;
-	struct meter_pair pair;
+	struct governor_front *front; /* NULL: passed through, nothing to do afterwards */
+	struct flight *flight;        /* where it is measured or waited for; NULL for most */
+	uint64_t cost_ns;             /* as predicted */
 	CUstream stream;
-	bool is_governed; /* false: passed through, nothing to do afterwards */
-	bool is_measured; /* its begin has been recorded */
+	struct meter_pair pair;
+	uint64_t begun_at_ns; /* when its begin was recorded */
+	bool is_measured;     /* its begin has been recorded */
+	bool was_idle;        /* the stream had no work then */
 };
+
+/* Internal to the inline functions below. */
+extern struct governor_front *governor_fronts; /* one a device */
+extern _Atomic unsigned governor_device_count; /* 0: not known */
+extern _Atomic uint32_t *governor_captures;    /* in progress; wiped at fork */
+void governor_wait(const struct command *command, struct ticket *ret_ticket);
+void governor_end(const struct ticket *ticket, CUresult result);
 
 /* Makes the governor, without shares. At the start, once. False without memory. */
 bool governor_init(void) MUST_CHECK;
+
+/* How many devices there are. With one, launches need not ask which it is. */
+void governor_set_device_count(unsigned count);
 
 /* The share becomes `ppm` if that is less than it is. Threads: any, as for all that follow. */
 void governor_tighten_share(unsigned device, uint32_t ppm);
@@ -43,11 +68,59 @@ uint64_t governor_billed_ns(unsigned device); /* GPU time billed to this process
  * first launch on the device, and in children that it forks. */
 void governor_set_burst(unsigned device, uint64_t burst_ns);
 
+/* A stream began to capture, or ended. While any does, each launch asks the driver about its
+ * stream, for captures spread. A count that is wrong costs time, or bills captured work; what
+ * captures is never touched, for the driver is always asked before that. */
+void governor_capture_began(void);
+void governor_capture_ended(void);
+
+/* Takes the cost of a command from the credit. False where the governor has to be asked. */
+static inline bool governor_spend(const struct command *command, struct ticket *ret_ticket)
+{
+	CUdevice device = 0;
+
+	if (unlikely(atomic_load_explicit(governor_captures, memory_order_relaxed) != 0))
+		return false;
+	if (unlikely(atomic_load_explicit(&governor_device_count, memory_order_relaxed) != 1) &&
+		(driver.cuCtxGetDevice(&device) != CUDA_SUCCESS ||
+			(unsigned)device >=
+				atomic_load_explicit(&governor_device_count, memory_order_relaxed)))
+		return false;
+	struct governor_front *front = &governor_fronts[device];
+	ret_ticket->flight = NULL;
+	ret_ticket->front = NULL;
+	if (atomic_load_explicit(&front->is_free, memory_order_relaxed))
+		return true;
+	uint32_t cost_ns = costs_known(&front->costs, command->key);
+	unsigned place = costs_place_of((uint64_t)(uintptr_t)command->lane) % GOVERNOR_STREAMS;
+	if (unlikely(cost_ns == 0 || atomic_load_explicit(&front->lanes[place],
+					     memory_order_relaxed) != command->lane))
+		return false;
+	/* The credit is all that threads agree on here: relaxed. */
+	if (unlikely(atomic_fetch_sub_explicit(&front->credit_ns, cost_ns, memory_order_relaxed) <
+		     (int64_t)cost_ns)) {
+		atomic_fetch_add_explicit(&front->credit_ns, cost_ns, memory_order_relaxed);
+		return false;
+	}
+	ret_ticket->front = front;
+	ret_ticket->cost_ns = cost_ns;
+	return true;
+}
+
 /* Waits until the command may go. Never touches a stream that captures, nor a device without a
- * share. ret_ticket is always set, and given to governor_submitted() with what the driver
- * answered to the launch. */
-void governor_admit(const struct command *command, struct ticket *ret_ticket);
-void governor_submitted(const struct ticket *ticket, CUresult result);
+ * share. ret_ticket is given to governor_submitted() with what the driver answered. */
+static inline void governor_admit(const struct command *command, struct ticket *ret_ticket)
+{
+	if (unlikely(!governor_spend(command, ret_ticket)))
+		governor_wait(command, ret_ticket);
+}
+
+static inline CUresult governor_submitted(const struct ticket *ticket, CUresult result)
+{
+	if (unlikely(result != CUDA_SUCCESS || ticket->flight != NULL))
+		governor_end(ticket, result);
+	return result;
+}
 
 /* Before a context may die: bills what has ended in it, and where nothing is left in flight gives
  * its events back. Should it live on, new ones are made. */

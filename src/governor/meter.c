@@ -4,8 +4,11 @@
 #include "governor/meter.h"
 #include "base/clock.h"
 
-/* A float of milliseconds still has steps of 0.5 us at this distance. */
-#define REBASE_AFTER_NS ((int64_t)(5 * NS_PER_S))
+/* A float of milliseconds has steps of 30 ns at this distance. */
+#define REBASE_AFTER_NS ((int64_t)(250 * NS_PER_MS))
+/* The resolution of events that the driver's documentation gives is half a microsecond; twice that
+ * for the two ends. */
+#define EVENT_STEP_NS NS_PER_US
 
 /* While the thread captures in global mode, the driver counts calls like these among the unsafe
  * ones and would spoil the program's capture. They touch no captured stream, so they may pass. */
@@ -110,29 +113,22 @@ bool meter_end(struct meter_pair pair, CUstream stream)
 	return record(pair.end, stream);
 }
 
+bool meter_is_idle(CUstream stream)
+{
+	CUstreamCaptureMode mode = relax_capture();
+	CUresult res = driver.cuStreamQuery(stream);
+
+	restore_capture(mode);
+	return res == CUDA_SUCCESS;
+}
+
 static bool elapsed_ns(CUevent from, CUevent to, int64_t *ret_ns)
 {
 	float ms;
 
 	if (driver.cuEventElapsedTime(&ms, from, to) != CUDA_SUCCESS)
 		return false;
-	*ret_ns = (int64_t)((double)ms * 1e6);
-	return true;
-}
-
-/* When the pair's events were reached, on the meter's time line. Before there is a base, the
- * line begins with this command. */
-static bool read_times(const struct meter *meter, struct meter_pair pair, int64_t *ret_begin_ns,
-	int64_t *ret_end_ns)
-{
-	*ret_begin_ns = 0;
-	if (meter->base == NULL)
-		return elapsed_ns(pair.begin, pair.end, ret_end_ns);
-	if (!elapsed_ns(meter->base, pair.begin, ret_begin_ns) ||
-		!elapsed_ns(meter->base, pair.end, ret_end_ns))
-		return false;
-	*ret_begin_ns += meter->origin_ns;
-	*ret_end_ns += meter->origin_ns;
+	*ret_ns = (int64_t)((double)ms * 1e6 + (ms < 0 ? -0.5 : 0.5));
 	return true;
 }
 
@@ -146,34 +142,55 @@ static void move_base(struct meter *meter, struct meter_pair *pair, int64_t end_
 	pair->end = displaced;
 }
 
-static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
-	uint64_t *ret_fresh_ns, uint64_t *ret_length_ns)
+/* Sets when the pair's end was reached, on the meter's time line. Before there is a base, the line
+ * begins with this command. */
+static bool find_end(
+	struct meter *meter, struct meter_pair *pair, int64_t length_ns, int64_t *ret_end_ns)
 {
-	int64_t begin_ns, end_ns;
+	if (meter->base == NULL) {
+		*ret_end_ns = length_ns;
+		if (!create_event(meter->context, &meter->base))
+			return false;
+		move_base(meter, pair, *ret_end_ns);
+		return true;
+	}
+	if (!elapsed_ns(meter->base, pair->end, ret_end_ns))
+		return false;
+	*ret_end_ns += meter->origin_ns;
+	if (*ret_end_ns - meter->origin_ns > REBASE_AFTER_NS)
+		move_base(meter, pair, *ret_end_ns);
+	return true;
+}
+
+static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
+	const struct meter_gaps *gaps, struct meter_reading *ret_reading)
+{
+	int64_t length_ns, end_ns;
 
 	CUresult res = driver.cuEventQuery(pair.end);
 	if (res != CUDA_SUCCESS)
 		return res == CUDA_ERROR_NOT_READY ? METER_RUNNING : METER_BROKEN;
-	if (!read_times(meter, pair, &begin_ns, &end_ns))
+	if (!elapsed_ns(pair.begin, pair.end, &length_ns) ||
+		!find_end(meter, &pair, length_ns, &end_ns))
 		return METER_BROKEN;
-	if (meter->base == NULL) {
-		if (!create_event(meter->context, &meter->base))
-			return METER_BROKEN;
-		move_base(meter, &pair, end_ns);
-	} else if (end_ns - meter->origin_ns > REBASE_AFTER_NS) {
-		move_base(meter, &pair, end_ns);
-	}
-	*ret_fresh_ns = busy_add(&meter->busy, begin_ns, end_ns);
-	*ret_length_ns = end_ns > begin_ns ? (uint64_t)(end_ns - begin_ns) : 0;
+	length_ns -= (int64_t)gaps->before_ns;
+	if (length_ns < 0)
+		length_ns = 0;
+	*ret_reading = (struct meter_reading){
+		.length_ns = (uint64_t)length_ns,
+		.fresh_ns = busy_add(&meter->busy, end_ns - length_ns, end_ns),
+		.is_bound =
+			gaps->after_ns > 0 && (uint64_t)length_ns <= gaps->after_ns + EVENT_STEP_NS,
+	};
 	meter_keep_pair(meter, pair);
 	return METER_DONE;
 }
 
-enum meter_state meter_read(struct meter *meter, struct meter_pair pair, uint64_t *ret_fresh_ns,
-	uint64_t *ret_length_ns)
+enum meter_state meter_read(struct meter *meter, struct meter_pair pair,
+	const struct meter_gaps *gaps, struct meter_reading *ret_reading)
 {
 	CUstreamCaptureMode mode = relax_capture();
-	enum meter_state state = read_pair(meter, pair, ret_fresh_ns, ret_length_ns);
+	enum meter_state state = read_pair(meter, pair, gaps, ret_reading);
 
 	restore_capture(mode);
 	return state;

@@ -32,6 +32,21 @@ struct meter {
 	struct meter_pair spare[METER_SPARE_PAIRS];
 };
 
+/* What the host saw of a command that was put on an idle stream: there the GPU comes to an event
+ * when it is recorded, not when its neighbour's work begins or ends. Zeroes for a stream that had
+ * work. */
+struct meter_gaps {
+	uint64_t before_ns; /* from recording the begin to having launched */
+	uint64_t after_ns;  /* from having launched to recording the end */
+};
+
+/* What a pair says of its command. */
+struct meter_reading {
+	uint64_t length_ns; /* from its begin to its end */
+	uint64_t fresh_ns;  /* the part of it that no other command of this meter was read for */
+	bool is_bound;      /* the host was slower than the command: it took at most that */
+};
+
 /* The state of a command whose pair was recorded. */
 enum meter_state {
 	METER_RUNNING,
@@ -55,10 +70,12 @@ void meter_finish(struct meter *meter);
 bool meter_begin(struct meter_pair pair, CUstream stream) MUST_CHECK;
 bool meter_end(struct meter_pair pair, CUstream stream) MUST_CHECK;
 
-/* Asks for a command. METER_DONE sets *ret_fresh_ns to the GPU time that no other command of this
- * meter was billed for, *ret_length_ns to the command's own, and takes the pair back; after any
- * other answer the pair is still the caller's. */
-enum meter_state meter_read(struct meter *meter, struct meter_pair pair, uint64_t *ret_fresh_ns,
-	uint64_t *ret_length_ns) MUST_CHECK;
+/* Whether nothing is on the stream, as far as the driver tells. Threads: any. */
+bool meter_is_idle(CUstream stream) MUST_CHECK;
+
+/* Asks for a command. METER_DONE sets *ret_reading and takes the pair back; after any other answer
+ * the pair is still the caller's. */
+enum meter_state meter_read(struct meter *meter, struct meter_pair pair,
+	const struct meter_gaps *gaps, struct meter_reading *ret_reading) MUST_CHECK;
 
 #endif

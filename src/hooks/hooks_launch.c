@@ -7,17 +7,26 @@
 #include "governor/governor.h"
 #include "hooks/hooks.h"
 
-static void admit(const void *key, CUstream stream, struct ticket *ret_ticket)
-{
-	struct command command = {.key = key, .stream = stream};
+#include <pthread.h>
 
+static inline void admit(uint64_t key, CUstream stream, struct ticket *ret_ticket)
+{
+	struct command command = {.key = key, .stream = stream, .lane = stream};
+
+	/* One handle for all threads, and another stream in each. */
+	if (unlikely(stream == CU_STREAM_PER_THREAD))
+		command.lane = (const void *)pthread_self();
 	governor_admit(&command, ret_ticket);
 }
 
-static CUresult submitted(const struct ticket *ticket, CUresult res)
+static uint64_t config_key(const CUlaunchConfig *config, CUfunction f)
 {
-	governor_submitted(ticket, res);
-	return res;
+	return costs_kernel_key(f, config->gridDimX, config->gridDimY, config->gridDimZ);
+}
+
+static uint64_t graph_key(CUgraphExec graph)
+{
+	return (uint64_t)(uintptr_t)graph;
 }
 
 /* In the _ptsz functions NULL means the calling thread's stream. */
@@ -32,9 +41,10 @@ CUresult CUDAAPI hook_cuLaunchKernel(CUfunction f, unsigned int grid_x, unsigned
 {
 	struct ticket ticket;
 
-	admit(f, stream, &ticket);
-	return submitted(&ticket, driver.cuLaunchKernel(f, grid_x, grid_y, grid_z, block_x, block_y,
-					  block_z, shared_bytes, stream, params, extra));
+	admit(costs_kernel_key(f, grid_x, grid_y, grid_z), stream, &ticket);
+	return governor_submitted(
+		&ticket, driver.cuLaunchKernel(f, grid_x, grid_y, grid_z, block_x, block_y, block_z,
+				 shared_bytes, stream, params, extra));
 }
 
 CUresult CUDAAPI hook_cuLaunchKernel_ptsz(CUfunction f, unsigned int grid_x, unsigned int grid_y,
@@ -43,9 +53,10 @@ CUresult CUDAAPI hook_cuLaunchKernel_ptsz(CUfunction f, unsigned int grid_x, uns
 {
 	struct ticket ticket;
 
-	admit(f, per_thread(stream), &ticket);
-	return submitted(&ticket, driver.cuLaunchKernel_ptsz(f, grid_x, grid_y, grid_z, block_x,
-					  block_y, block_z, shared_bytes, stream, params, extra));
+	admit(costs_kernel_key(f, grid_x, grid_y, grid_z), per_thread(stream), &ticket);
+	return governor_submitted(
+		&ticket, driver.cuLaunchKernel_ptsz(f, grid_x, grid_y, grid_z, block_x, block_y,
+				 block_z, shared_bytes, stream, params, extra));
 }
 
 CUresult CUDAAPI hook_cuLaunchKernelEx(
@@ -55,8 +66,8 @@ CUresult CUDAAPI hook_cuLaunchKernelEx(
 
 	if (config == NULL)
 		return driver.cuLaunchKernelEx(config, f, params, extra);
-	admit(f, config->hStream, &ticket);
-	return submitted(&ticket, driver.cuLaunchKernelEx(config, f, params, extra));
+	admit(config_key(config, f), config->hStream, &ticket);
+	return governor_submitted(&ticket, driver.cuLaunchKernelEx(config, f, params, extra));
 }
 
 CUresult CUDAAPI hook_cuLaunchKernelEx_ptsz(
@@ -66,8 +77,8 @@ CUresult CUDAAPI hook_cuLaunchKernelEx_ptsz(
 
 	if (config == NULL)
 		return driver.cuLaunchKernelEx_ptsz(config, f, params, extra);
-	admit(f, per_thread(config->hStream), &ticket);
-	return submitted(&ticket, driver.cuLaunchKernelEx_ptsz(config, f, params, extra));
+	admit(config_key(config, f), per_thread(config->hStream), &ticket);
+	return governor_submitted(&ticket, driver.cuLaunchKernelEx_ptsz(config, f, params, extra));
 }
 
 CUresult CUDAAPI hook_cuLaunchCooperativeKernel(CUfunction f, unsigned int grid_x,
@@ -76,9 +87,10 @@ CUresult CUDAAPI hook_cuLaunchCooperativeKernel(CUfunction f, unsigned int grid_
 {
 	struct ticket ticket;
 
-	admit(f, stream, &ticket);
-	return submitted(&ticket, driver.cuLaunchCooperativeKernel(f, grid_x, grid_y, grid_z,
-					  block_x, block_y, block_z, shared_bytes, stream, params));
+	admit(costs_kernel_key(f, grid_x, grid_y, grid_z), stream, &ticket);
+	return governor_submitted(
+		&ticket, driver.cuLaunchCooperativeKernel(f, grid_x, grid_y, grid_z, block_x,
+				 block_y, block_z, shared_bytes, stream, params));
 }
 
 CUresult CUDAAPI hook_cuLaunchCooperativeKernel_ptsz(CUfunction f, unsigned int grid_x,
@@ -87,9 +99,10 @@ CUresult CUDAAPI hook_cuLaunchCooperativeKernel_ptsz(CUfunction f, unsigned int 
 {
 	struct ticket ticket;
 
-	admit(f, per_thread(stream), &ticket);
-	return submitted(&ticket, driver.cuLaunchCooperativeKernel_ptsz(f, grid_x, grid_y, grid_z,
-					  block_x, block_y, block_z, shared_bytes, stream, params));
+	admit(costs_kernel_key(f, grid_x, grid_y, grid_z), per_thread(stream), &ticket);
+	return governor_submitted(
+		&ticket, driver.cuLaunchCooperativeKernel_ptsz(f, grid_x, grid_y, grid_z, block_x,
+				 block_y, block_z, shared_bytes, stream, params));
 }
 
 /* One kernel a device, which wait for each other: the first stands for all of them, and is billed
@@ -102,8 +115,10 @@ CUresult CUDAAPI hook_cuLaunchCooperativeKernelMultiDevice(
 
 	if (launches == NULL || count == 0)
 		return driver.cuLaunchCooperativeKernelMultiDevice(launches, count, flags);
-	admit(launches[0].function, launches[0].hStream, &ticket);
-	return submitted(
+	admit(costs_kernel_key(launches[0].function, launches[0].gridDimX, launches[0].gridDimY,
+		      launches[0].gridDimZ),
+		launches[0].hStream, &ticket);
+	return governor_submitted(
 		&ticket, driver.cuLaunchCooperativeKernelMultiDevice(launches, count, flags));
 }
 
@@ -111,16 +126,16 @@ CUresult CUDAAPI hook_cuLaunch(CUfunction f)
 {
 	struct ticket ticket;
 
-	admit(f, NULL, &ticket);
-	return submitted(&ticket, driver.cuLaunch(f));
+	admit(costs_kernel_key(f, 1, 1, 1), NULL, &ticket);
+	return governor_submitted(&ticket, driver.cuLaunch(f));
 }
 
 CUresult CUDAAPI hook_cuLaunchGrid(CUfunction f, int grid_width, int grid_height)
 {
 	struct ticket ticket;
 
-	admit(f, NULL, &ticket);
-	return submitted(&ticket, driver.cuLaunchGrid(f, grid_width, grid_height));
+	admit(costs_kernel_key(f, (unsigned)grid_width, (unsigned)grid_height, 1), NULL, &ticket);
+	return governor_submitted(&ticket, driver.cuLaunchGrid(f, grid_width, grid_height));
 }
 
 CUresult CUDAAPI hook_cuLaunchGridAsync(
@@ -128,22 +143,23 @@ CUresult CUDAAPI hook_cuLaunchGridAsync(
 {
 	struct ticket ticket;
 
-	admit(f, stream, &ticket);
-	return submitted(&ticket, driver.cuLaunchGridAsync(f, grid_width, grid_height, stream));
+	admit(costs_kernel_key(f, (unsigned)grid_width, (unsigned)grid_height, 1), stream, &ticket);
+	return governor_submitted(
+		&ticket, driver.cuLaunchGridAsync(f, grid_width, grid_height, stream));
 }
 
 CUresult CUDAAPI hook_cuGraphLaunch(CUgraphExec graph, CUstream stream)
 {
 	struct ticket ticket;
 
-	admit(graph, stream, &ticket);
-	return submitted(&ticket, driver.cuGraphLaunch(graph, stream));
+	admit(graph_key(graph), stream, &ticket);
+	return governor_submitted(&ticket, driver.cuGraphLaunch(graph, stream));
 }
 
 CUresult CUDAAPI hook_cuGraphLaunch_ptsz(CUgraphExec graph, CUstream stream)
 {
 	struct ticket ticket;
 
-	admit(graph, per_thread(stream), &ticket);
-	return submitted(&ticket, driver.cuGraphLaunch_ptsz(graph, stream));
+	admit(graph_key(graph), per_thread(stream), &ticket);
+	return governor_submitted(&ticket, driver.cuGraphLaunch_ptsz(graph, stream));
 }

@@ -189,6 +189,8 @@ static enum state apply(unsigned count, const struct config_device identities[],
 	if (reason == NULL)
 		reason = apply_to_devices(count, identities);
 	if (reason == NULL)
+		governor_set_device_count(count);
+	if (reason == NULL)
 		return RESOLVED;
 	bool is_fatal = entry_config()->on_error == CONFIG_REFUSE;
 	log_at(LOG_ERROR, "slice", "limits cannot be applied: %s%s", reason,

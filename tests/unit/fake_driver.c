@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "slice/slice.h"
 
+#include <linux/futex.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -36,17 +37,23 @@ int clock_gettime(clockid_t clock, struct timespec *ret_now)
 	return 0;
 }
 
-/* Sleeps come as the bare system call; no other is made here. */
+/* Sleeps come as the bare system call, or as a futex that nobody wakes; no other is made here. */
 long syscall(long number, ...)
 {
 	const struct timespec *span;
 	va_list args;
 
 	va_start(args, number);
+	if (number == SYS_futex) {
+		va_arg(args, void *);
+		if (va_arg(args, int) != FUTEX_WAIT_PRIVATE)
+			abort();
+		va_arg(args, unsigned);
+	} else if (number != SYS_nanosleep) {
+		abort();
+	}
 	span = va_arg(args, const struct timespec *);
 	va_end(args);
-	if (number != SYS_nanosleep)
-		abort();
 	uint64_t ns = (uint64_t)span->tv_sec * NS_PER_S + (uint64_t)span->tv_nsec + fake.late_ns;
 	fake.now_ns += ns;
 	fake.slept_ns += ns;
@@ -125,6 +132,13 @@ static CUresult stream_is_capturing(CUstream stream, CUstreamCaptureStatus *ret_
 	(void)stream;
 	*ret_status = fake.capturing;
 	return fake.is_capturing_result;
+}
+
+static CUresult stream_query(CUstream stream)
+{
+	note_event_call(NULL);
+	return stream_free_at_ns[stream_index(stream)] <= fake.now_ns ? CUDA_SUCCESS
+								      : CUDA_ERROR_NOT_READY;
 }
 
 static CUresult exchange_mode(CUstreamCaptureMode *mode)
@@ -215,6 +229,7 @@ void fake_reset(void)
 		.cuCtxPopCurrent_v2 = ctx_pop,
 		.cuStreamGetCtx = stream_get_ctx,
 		.cuStreamIsCapturing = stream_is_capturing,
+		.cuStreamQuery = stream_query,
 		.cuThreadExchangeStreamCaptureMode = exchange_mode,
 		.cuEventCreate = event_create,
 		.cuEventDestroy_v2 = event_destroy,

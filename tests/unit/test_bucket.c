@@ -114,7 +114,7 @@ static void wait_is_never_too_short(void **state)
 		struct bucket bucket;
 		uint32_t share_ppm = (uint32_t)random_between(&random, 1, PPM_WHOLE);
 		bucket_init(&bucket, share_ppm, BURST_NS, 0);
-		bucket_bill(&bucket, random_between(&random, 0, 3 * BURST_NS));
+		bucket_bill(&bucket, (int64_t)random_between(&random, 0, 3 * BURST_NS));
 		bucket_fill(&bucket, random_between(&random, 0, NS_PER_MS), 0);
 		uint64_t promised_ns = random_between(&random, 0, 2 * BURST_NS);
 		uint64_t wait_ns = bucket_wait_ns(&bucket, promised_ns);
@@ -171,7 +171,7 @@ static uint64_t admit_at_random(
 		bucket_fill(&bucket, now_ns, 0);
 		uint64_t length_ns = random_between(&seed, 1, NS_PER_MS)
 				     << random_between(&seed, 0, 6);
-		bucket_bill(&bucket, length_ns);
+		bucket_bill(&bucket, (int64_t)length_ns);
 		admissions[i] = (struct admission){now_ns, length_ns};
 		if (length_ns > longest_ns)
 			longest_ns = length_ns;

@@ -21,7 +21,7 @@ static int setup(void **state)
 
 static void launch(uint64_t length_ns)
 {
-	struct command command = {.key = (const void *)0x100};
+	struct command command = {.key = 0x100};
 	struct ticket ticket;
 
 	governor_admit(&command, &ticket);

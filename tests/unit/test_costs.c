@@ -18,60 +18,132 @@ static int setup(void **state)
 	return 0;
 }
 
-static void predict_unknown_key_assumes_the_default(void **state)
+static void measure(uint64_t key, uint64_t ns)
 {
-	(void)state;
-	assert_int_equal(costs_predict(&costs, &costs), COSTS_UNKNOWN_NS);
+	costs_learn(&costs, key, ns, false);
 }
 
-static void learn_first_measure_is_the_prediction(void **state)
+static void unknown_key_assumes_the_default(void **state)
 {
 	(void)state;
-	costs_learn(&costs, &costs, 7 * NS_PER_MS);
-	assert_int_equal(costs_predict(&costs, &costs), 7 * NS_PER_MS);
+	assert_int_equal(costs_expect(&costs, 0x1000), COSTS_UNKNOWN_NS);
+	assert_int_equal(costs_known(&costs, 0x1000), 0);
+}
+
+static void first_measure_is_the_prediction(void **state)
+{
+	(void)state;
+	measure(0x1000, 7 * NS_PER_MS);
+	assert_int_equal(costs_expect(&costs, 0x1000), 7 * NS_PER_MS);
+}
+
+static void key_is_known_after_three_measures(void **state)
+{
+	(void)state;
+	measure(0x1000, 1000);
+	measure(0x1000, 1000);
+	assert_int_equal(costs_known(&costs, 0x1000), 0);
+	measure(0x1000, 1000);
+	assert_int_equal(costs_known(&costs, 0x1000), 1000);
 }
 
 static void learn_follows_a_change_within_a_few_launches(void **state)
 {
 	(void)state;
-	costs_learn(&costs, &costs, NS_PER_MS);
+	measure(0x1000, NS_PER_MS);
 	for (unsigned i = 0; i < 8; i++)
-		costs_learn(&costs, &costs, 10 * NS_PER_MS);
-	assert_in_range(costs_predict(&costs, &costs), 9 * NS_PER_MS, 10 * NS_PER_MS);
+		measure(0x1000, 10 * NS_PER_MS);
+	assert_in_range(costs_expect(&costs, 0x1000), 9 * NS_PER_MS, 10 * NS_PER_MS);
+	assert_int_equal(costs_known(&costs, 0x1000), costs_expect(&costs, 0x1000));
 }
 
 static void learn_steady_cost_stays_exact(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 1000; i++)
-		costs_learn(&costs, &costs, 12345);
-	assert_int_equal(costs_predict(&costs, &costs), 12345);
+		measure(0x1000, 12345);
+	assert_int_equal(costs_expect(&costs, 0x1000), 12345);
 }
 
-/* A key whose measures were of another key would be predicted wrongly; it is unknown instead. */
-static void keys_of_one_place_do_not_mix(void **state)
+/* A measure that is known to be too long only ever makes a command cheaper. */
+static void bound_lowers_and_never_raises(void **state)
 {
-	const void *first = (const void *)0x1000;
-	const void *second = NULL;
+	(void)state;
+	costs_learn(&costs, 0x1000, 8000, true);
+	assert_int_equal(costs_expect(&costs, 0x1000), 8000);
+	costs_learn(&costs, 0x1000, 4000, true);
+	assert_int_equal(costs_expect(&costs, 0x1000), 7000);
+	costs_learn(&costs, 0x1000, 90000, true);
+	assert_int_equal(costs_expect(&costs, 0x1000), 7000);
+}
+
+static void nothing_costs_nothing(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		measure(0x1000, 0);
+	assert_int_equal(costs_known(&costs, 0x1000), COSTS_LEAST_NS);
+}
+
+static void length_beyond_32_bits_is_known_as_the_longest(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		measure(0x1000, 3600 * NS_PER_S);
+	assert_int_equal(costs_known(&costs, 0x1000), UINT32_MAX);
+	assert_int_equal(costs_expect(&costs, 0x1000), 3600 * NS_PER_S);
+}
+
+/* Grids of another size are other commands; beyond 2^32 blocks, and of none, too. */
+static void kernel_keys_tell_sizes_apart(void **state)
+{
+	const void *kernel = (const void *)0x7fff12345678;
+	uint64_t one = costs_kernel_key(kernel, 1, 1, 1);
 
 	(void)state;
-	costs_learn(&costs, first, NS_PER_MS);
-	for (uintptr_t key = 0x2000; second == NULL; key += 16) {
-		costs_learn(&costs, (const void *)key, 2 * NS_PER_MS);
-		if (costs_predict(&costs, first) == COSTS_UNKNOWN_NS)
-			second = (const void *)key;
-	}
+	assert_int_not_equal(one, costs_kernel_key(kernel, 2, 1, 1));
+	assert_int_equal(costs_kernel_key(kernel, 4, 1, 1), costs_kernel_key(kernel, 1, 5, 1));
+	assert_int_not_equal(costs_kernel_key(kernel, 65536, 65535, 1),
+		costs_kernel_key(kernel, 65536, 65535, 4));
+	assert_int_not_equal(costs_kernel_key(kernel, 2147483647, 65535, 65535), one);
+	assert_int_equal(costs_kernel_key(kernel, 0, 1, 1), one);
+	assert_int_not_equal(costs_kernel_key(NULL, 1, 1, 1), 0);
+}
 
-	assert_int_equal(costs_predict(&costs, second), 2 * NS_PER_MS);
-	costs_learn(&costs, first, 3 * NS_PER_MS);
-	assert_int_equal(costs_predict(&costs, first), 3 * NS_PER_MS);
-	assert_int_equal(costs_predict(&costs, second), COSTS_UNKNOWN_NS);
+/* Three keys for one pair of places: two stay known whatever the third does now and then, and a
+ * key that came in for another starts anew. */
+static void keys_of_one_place_do_not_mix(void **state)
+{
+	uint64_t keys[3];
+	unsigned found = 0;
+
+	(void)state;
+	for (uint64_t key = 0x1000; found < 3; key += 16) {
+		if (costs_place_of(key) / 2 == costs_place_of(0x1000) / 2)
+			keys[found++] = key;
+	}
+	for (unsigned i = 0; i < 16; i++) {
+		measure(keys[0], 1000);
+		measure(keys[1], 2000);
+	}
+	measure(keys[2], 3000);
+	assert_int_equal(costs_expect(&costs, keys[2]), 3000);
+	assert_int_equal(costs_known(&costs, keys[2]), 0);
+	assert_int_equal(
+		(costs_known(&costs, keys[0]) != 0) + (costs_known(&costs, keys[1]) != 0), 1);
+	for (unsigned i = 0; i < 8; i++) {
+		measure(keys[0], 1000);
+		measure(keys[1], 2000);
+	}
+	assert_int_equal(costs_known(&costs, keys[0]), 1000);
+	assert_int_equal(costs_known(&costs, keys[1]), 2000);
+	assert_int_equal(costs_expect(&costs, keys[2]), COSTS_UNKNOWN_NS);
 }
 
 /* Handles of kernels are addresses of heap blocks: a few hundred must mostly have a place each. */
 static void keys_like_heap_blocks_spread(void **state)
 {
-	enum { KEYS = 128 };
+	enum { KEYS = 256 };
 	void *keys[KEYS];
 	unsigned known = 0;
 
@@ -79,22 +151,27 @@ static void keys_like_heap_blocks_spread(void **state)
 	for (unsigned i = 0; i < KEYS; i++) {
 		keys[i] = malloc(208);
 		assert_non_null(keys[i]);
-		costs_learn(&costs, keys[i], 1000 + i);
+		measure((uintptr_t)keys[i], 1000 + i);
 	}
 	for (unsigned i = 0; i < KEYS; i++)
-		known += costs_predict(&costs, keys[i]) == 1000 + i;
+		known += costs_expect(&costs, (uintptr_t)keys[i]) == 1000 + i;
 	for (unsigned i = 0; i < KEYS; i++)
 		free(keys[i]);
-	assert_true(known >= KEYS * 2 / 3);
+	assert_true(known >= KEYS * 9 / 10);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(predict_unknown_key_assumes_the_default, setup),
-		cmocka_unit_test_setup(learn_first_measure_is_the_prediction, setup),
+		cmocka_unit_test_setup(unknown_key_assumes_the_default, setup),
+		cmocka_unit_test_setup(first_measure_is_the_prediction, setup),
+		cmocka_unit_test_setup(key_is_known_after_three_measures, setup),
 		cmocka_unit_test_setup(learn_follows_a_change_within_a_few_launches, setup),
 		cmocka_unit_test_setup(learn_steady_cost_stays_exact, setup),
+		cmocka_unit_test_setup(bound_lowers_and_never_raises, setup),
+		cmocka_unit_test_setup(nothing_costs_nothing, setup),
+		cmocka_unit_test_setup(length_beyond_32_bits_is_known_as_the_longest, setup),
+		cmocka_unit_test_setup(kernel_keys_tell_sizes_apart, setup),
 		cmocka_unit_test_setup(keys_of_one_place_do_not_mix, setup),
 		cmocka_unit_test_setup(keys_like_heap_blocks_spread, setup),
 	};

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "governor/flights.h"
+
+void flights_init(struct device *dev)
+{
+	dev->newest_next = &dev->oldest;
+	for (unsigned i = 0; i < MAX_FLIGHTS; i++) {
+		dev->flights[i].next = dev->spare;
+		dev->spare = &dev->flights[i];
+	}
+}
+
+void flights_bill(struct device *dev, int64_t used_ns)
+{
+	bucket_bill(&dev->bucket, used_ns);
+	atomic_fetch_add_explicit(&dev->billed_ns, used_ns, memory_order_relaxed);
+}
+
+struct flight *flights_begin(
+	struct device *dev, const struct command *command, uint64_t predicted_ns, uint64_t now_ns)
+{
+	struct flight *flight = dev->spare;
+
+	if (flight == NULL)
+		return NULL;
+	dev->spare = flight->next;
+	*flight = (struct flight){
+		.key = command->key,
+		.lane = command->lane,
+		.predicted_ns = predicted_ns,
+		.admitted_ns = now_ns,
+	};
+	*dev->newest_next = flight;
+	dev->newest_next = &flight->next;
+	dev->in_flight_ns += predicted_ns;
+	return flight;
+}
+
+/* Takes the flight that *link points to out of the list. */
+static void end_flight(struct device *dev, struct flight **link)
+{
+	struct flight *flight = *link;
+
+	*link = flight->next;
+	if (dev->newest_next == &flight->next)
+		dev->newest_next = link;
+	dev->in_flight_ns -= flight->predicted_ns;
+	flight->next = dev->spare;
+	dev->spare = flight;
+}
+
+void flights_forget(struct device *dev, struct flight *flight)
+{
+	struct flight **link = &dev->oldest;
+
+	while (*link != flight)
+		link = &(*link)->next;
+	if (flight->meter != NULL)
+		meter_keep_pair(flight->meter, flight->pair);
+	end_flight(dev, link);
+}
+
+const struct flight *flights_on(const struct device *dev, const void *lane)
+{
+	const struct flight *flight = dev->oldest;
+
+	while (flight != NULL && flight->lane != lane)
+		flight = flight->next;
+	return flight;
+}
+
+struct meter *flights_meter(struct device *dev, CUcontext context)
+{
+	struct meter *unused = NULL;
+
+	for (unsigned i = 0; i < MAX_CONTEXTS; i++) {
+		if (dev->meters[i].context == context)
+			return &dev->meters[i];
+		if (dev->meters[i].context == NULL && unused == NULL)
+			unused = &dev->meters[i];
+	}
+	if (unused != NULL)
+		unused->context = context;
+	return unused;
+}
+
+bool flights_has(const struct device *dev, const struct meter *meter)
+{
+	for (const struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
+		if (flight->meter == meter)
+			return true;
+	}
+	return false;
+}
+
+void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns)
+{
+	uint64_t since_ns = now_ns, longest_ns = 0, billed_ns = 0;
+
+	for (struct flight **link = &dev->oldest; *link != NULL;) {
+		struct flight *flight = *link;
+		if (flight->meter != meter) {
+			link = &flight->next;
+		} else if (!flight->is_submitted) {
+			flight->meter = NULL;
+			link = &flight->next;
+		} else {
+			if (flight->admitted_ns < since_ns)
+				since_ns = flight->admitted_ns;
+			if (flight->predicted_ns > longest_ns)
+				longest_ns = flight->predicted_ns;
+			billed_ns += flight->predicted_ns;
+			end_flight(dev, link);
+		}
+	}
+	uint64_t used_ns = now_ns - since_ns > longest_ns ? now_ns - since_ns : longest_ns;
+	flights_bill(dev, (int64_t)(used_ns - billed_ns));
+	*meter = (struct meter){0};
+}
+
+/* A calibration is complete: what its commands covered, of what they cost, is the new ratio. */
+static void set_ratio(struct device *dev)
+{
+	uint64_t seen = dev->cost_ns == 0 ? RATIO_ONE : dev->covered_ns * RATIO_ONE / dev->cost_ns;
+
+	if (dev->lane_count < 2 || seen > RATIO_ONE)
+		dev->ratio = RATIO_ONE;
+	else if (dev->ratio == RATIO_ONE)
+		dev->ratio = (uint32_t)seen;
+	else
+		dev->ratio = (uint32_t)((dev->ratio + seen) / 2);
+	if (dev->ratio < RATIO_LEAST)
+		dev->ratio = RATIO_LEAST;
+	dev->covered_ns = 0;
+	dev->cost_ns = 0;
+	dev->calibrated = 0;
+}
+
+/* What the flight really has to pay. */
+static uint64_t true_cost(
+	struct device *dev, const struct flight *flight, const struct meter_reading *reading)
+{
+	if (flight->is_calibrating) {
+		dev->covered_ns += reading->fresh_ns;
+		dev->cost_ns += flight->was_known ? flight->cost_ns : reading->length_ns;
+		if (++dev->calibrated >= CALIBRATE_COMMANDS)
+			set_ratio(dev);
+	}
+	return flight->is_dense ? reading->fresh_ns : reading->length_ns * dev->ratio / RATIO_ONE;
+}
+
+/* A command that was on an idle stream and took next to nothing is told from the host's own pace
+ * only as a bound: then what was predicted stands, where that is less. */
+static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
+	const struct meter_reading *reading)
+{
+	uint64_t used_ns = true_cost(dev, flight, reading);
+
+	if (!reading->is_bound || used_ns < flight->predicted_ns) {
+		int64_t beyond_ns = (int64_t)(used_ns - flight->predicted_ns);
+		flights_bill(dev, beyond_ns);
+		dev->drained_at_ns += (uint64_t)beyond_ns;
+	}
+	costs_learn(costs, flight->key, reading->length_ns, reading->is_bound);
+}
+
+void flights_harvest(
+	struct device *dev, struct costs *costs, unsigned most_running, uint64_t now_ns)
+{
+	struct meter_reading reading;
+	unsigned running = 0;
+
+	for (struct flight **link = &dev->oldest; *link != NULL && running < most_running;) {
+		struct flight *flight = *link;
+		if (!flight->is_submitted) {
+			link = &flight->next;
+			continue;
+		}
+		switch (meter_read(flight->meter, flight->pair, &flight->gaps, &reading)) {
+		case METER_RUNNING:
+			running++;
+			link = &flight->next;
+			break;
+		case METER_DONE:
+			settle(dev, costs, flight, &reading);
+			end_flight(dev, link);
+			dev->moved_at_ns = now_ns;
+			break;
+		case METER_BROKEN:
+			flights_lose(dev, flight->meter, now_ns);
+			link = &dev->oldest;
+			break;
+		}
+	}
+	/* Nothing was let go since the last that was measured, and that has ended. */
+	if (dev->oldest == NULL && dev->unsampled_ns == 0 && dev->drained_at_ns > now_ns)
+		dev->drained_at_ns = now_ns;
+}

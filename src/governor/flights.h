@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * What the governor keeps of one device: its bucket, what was spent and billed, and the flights:
+ * measured commands between their admission and their reading. The caller holds the device's lock
+ * for all of it.
+ */
+#ifndef CUSLICE_GOVERNOR_FLIGHTS_H
+#define CUSLICE_GOVERNOR_FLIGHTS_H
+
+#include "base/lock.h"
+#include "governor/bucket.h"
+#include "governor/governor.h"
+#include "governor/meter.h"
+
+#define MAX_CONTEXTS 64  /* metered contexts of one device; more are billed as predicted */
+#define MAX_FLIGHTS  128 /* measured commands in flight on one device */
+
+/* Commands on several streams run beside each other, and together use less GPU time than the sum of
+ * their lengths. `ratio` says how much less, in 1/65536. It is found by measuring
+ * CALIBRATE_COMMANDS in a row, each, and seeing what their intervals cover, after every
+ * CALIBRATE_AFTER_NS of work. */
+#define RATIO_ONE          65536u
+#define RATIO_LEAST        256u
+#define CALIBRATE_COMMANDS 24u
+#define CALIBRATE_EDGE     8u
+#define CALIBRATE_AFTER_NS (10 * NS_PER_MS)
+
+struct flight {
+	struct flight *next;
+	uint64_t key;
+	const void *lane;
+	uint64_t cost_ns;      /* as predicted, for it alone */
+	uint64_t predicted_ns; /* what was billed at its admission: its cost by the ratio */
+	uint64_t admitted_ns;
+	struct meter *meter; /* NULL: not measured, stays billed as predicted */
+	struct meter_pair pair;
+	struct meter_gaps gaps;
+	bool is_submitted;
+	bool is_dense;       /* its neighbours are measured too: it pays what it alone covers */
+	bool is_calibrating; /* the ratio is found by it */
+	bool was_known;      /* its cost was measured before */
+};
+
+/* Everything about one device. Wiped at fork: a child has nothing in flight. */
+struct device {
+	struct lock lock; /* held for bookkeeping only, never while waiting or launching */
+	bool is_started;
+	_Atomic uint32_t turn; /* what launches that wait sleep on */
+	unsigned waiting;
+	struct bucket bucket;
+	_Atomic int64_t billed_ns;
+
+	int64_t granted_ns;       /* the credit that was given, of which the rest was spent */
+	uint64_t looked_at_ns;    /* when that was last looked at */
+	uint64_t drained_at_ns;   /* when all that was let go should have ended, as predicted */
+	uint64_t unsampled_ns;    /* predicted work since the last measured command */
+	uint64_t sample_after_ns; /* how much of it calls for the next */
+	uint64_t random;
+
+	uint32_t ratio;
+	unsigned lane_count;          /* streams seen since the last calibration began */
+	unsigned calibrate_left;      /* commands */
+	uint64_t uncalibrated_ns;     /* predicted work since the last one */
+	uint64_t covered_ns, cost_ns; /* of the calibration's commands so far */
+	unsigned calibrated;          /* how many those are */
+
+	uint64_t in_flight_ns; /* predicted, of all flights */
+	uint64_t moved_at_ns;  /* when a flight last ended, or went first or past the bound */
+	struct flight *oldest, **newest_next; /* in order of admission */
+	struct flight *spare;
+	struct flight flights[MAX_FLIGHTS];
+	struct meter meters[MAX_CONTEXTS];
+};
+
+void flights_init(struct device *dev);
+
+/* Takes GPU time from the bucket; less than nothing gives some back. */
+void flights_bill(struct device *dev, int64_t used_ns);
+
+/* NULL where there are MAX_FLIGHTS. */
+struct flight *flights_begin(
+	struct device *dev, const struct command *command, uint64_t predicted_ns, uint64_t now_ns);
+
+/* The command was not launched, or could not be measured. */
+void flights_forget(struct device *dev, struct flight *flight);
+
+/* The oldest on that stream, or NULL. */
+const struct flight *flights_on(const struct device *dev, const void *lane);
+
+/* Reads what has ended, sets its bill right and learns from it, until `most_running` have been seen
+ * that have not. */
+void flights_harvest(
+	struct device *dev, struct costs *costs, unsigned most_running, uint64_t now_ns);
+
+/* The meter of a context; NULL where there are MAX_CONTEXTS. */
+struct meter *flights_meter(struct device *dev, CUcontext context);
+bool flights_has(const struct device *dev, const struct meter *meter);
+
+/* The meter's context has died, or its events answer with errors and it is of no more use to the
+ * program either. Events are not touched. What was in flight cannot be asked any more: it is billed
+ * as the time since the first of it was admitted, and at least as its longest was predicted. */
+void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns);
+
+#endif
