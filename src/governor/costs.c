@@ -37,7 +37,7 @@ static struct costs_place *make_room(struct costs *costs, uint64_t key)
 	other = &costs->places[(place - costs->places) ^ 1];
 	other->samples /= 2;
 	/* In this order nobody reads another key's cost as his own. */
-	atomic_store_explicit(&place->known_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&place->known_ns, COSTS_NOT_KNOWN, memory_order_relaxed);
 	atomic_store_explicit(&place->key, key, memory_order_release);
 	place->samples = 0;
 	return place;
@@ -58,9 +58,10 @@ void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns, bool i
 		place->samples == 0 ? measured_ns : (3 * place->average_ns + measured_ns + 2) / 4;
 	if (place->samples < UINT32_MAX)
 		place->samples++;
-	if (atomic_load_explicit(&place->known_ns, memory_order_relaxed) == 0 &&
+	if (atomic_load_explicit(&place->known_ns, memory_order_relaxed) == COSTS_NOT_KNOWN &&
 		place->samples < COSTS_KNOWN_AFTER)
 		return;
-	uint64_t known_ns = place->average_ns < UINT32_MAX ? place->average_ns : UINT32_MAX;
+	uint64_t known_ns =
+		place->average_ns < COSTS_NOT_KNOWN ? place->average_ns : COSTS_NOT_KNOWN;
 	atomic_store_explicit(&place->known_ns, (uint32_t)known_ns, memory_order_relaxed);
 }

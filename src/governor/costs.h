@@ -25,10 +25,13 @@
 /* Measured so often, a command counts as known. */
 #define COSTS_KNOWN_AFTER 3
 
+/* What costs_known() says until then: more than any credit. */
+#define COSTS_NOT_KNOWN UINT32_MAX
+
 struct costs {
 	struct costs_place {
 		_Atomic uint64_t key;      /* 0: unused */
-		_Atomic uint32_t known_ns; /* 0: not measured often enough */
+		_Atomic uint32_t known_ns; /* or COSTS_NOT_KNOWN */
 		uint32_t samples;
 		uint64_t average_ns;
 	} places[COSTS_PLACES];
@@ -41,7 +44,7 @@ static inline uint64_t costs_kernel_key(
 {
 	uint64_t blocks = grid_x * grid_y * grid_z;
 
-	return (uint64_t)(uintptr_t)kernel ^ (uint64_t)(64 - __builtin_clzll(blocks | 1)) << 57;
+	return (uint64_t)(uintptr_t)kernel ^ (uint64_t)(63 - __builtin_clzll(blocks | 1)) << 57;
 }
 
 static inline uint32_t costs_place_of(uint64_t key)
@@ -50,8 +53,8 @@ static inline uint32_t costs_place_of(uint64_t key)
 	return (uint32_t)((key * 0x9e3779b97f4a7c15ull) >> 54) % COSTS_PLACES;
 }
 
-/* Each key has two places. What it costs, 0 where that is not known well enough. Zeroed costs know
- * nothing. Threads: any. */
+/* Each key has two places. What it costs, COSTS_NOT_KNOWN where that was not measured often enough.
+ * Zeroed costs know nothing; 0 is no key. Threads: any. */
 static inline uint32_t costs_known(const struct costs *costs, uint64_t key)
 {
 	const struct costs_place *place = &costs->places[costs_place_of(key)];
@@ -59,7 +62,7 @@ static inline uint32_t costs_known(const struct costs *costs, uint64_t key)
 	if (__builtin_expect(atomic_load_explicit(&place->key, memory_order_relaxed) != key, 0)) {
 		place = &costs->places[costs_place_of(key) ^ 1];
 		if (atomic_load_explicit(&place->key, memory_order_relaxed) != key)
-			return 0;
+			return COSTS_NOT_KNOWN;
 	}
 	return atomic_load_explicit(&place->known_ns, memory_order_relaxed);
 }

@@ -120,50 +120,19 @@ void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns)
 	*meter = (struct meter){0};
 }
 
-/* A calibration is complete: what its commands covered, of what they cost, is the new ratio. */
-static void set_ratio(struct device *dev)
-{
-	uint64_t seen = dev->cost_ns == 0 ? RATIO_ONE : dev->covered_ns * RATIO_ONE / dev->cost_ns;
-
-	if (dev->lane_count < 2 || seen > RATIO_ONE)
-		dev->ratio = RATIO_ONE;
-	else if (dev->ratio == RATIO_ONE)
-		dev->ratio = (uint32_t)seen;
-	else
-		dev->ratio = (uint32_t)((dev->ratio + seen) / 2);
-	if (dev->ratio < RATIO_LEAST)
-		dev->ratio = RATIO_LEAST;
-	dev->covered_ns = 0;
-	dev->cost_ns = 0;
-	dev->calibrated = 0;
-}
-
-/* What the flight really has to pay. */
-static uint64_t true_cost(
-	struct device *dev, const struct flight *flight, const struct meter_reading *reading)
-{
-	if (flight->is_calibrating) {
-		dev->covered_ns += reading->fresh_ns;
-		dev->cost_ns += flight->was_known ? flight->cost_ns : reading->length_ns;
-		if (++dev->calibrated >= CALIBRATE_COMMANDS)
-			set_ratio(dev);
-	}
-	return flight->is_dense ? reading->fresh_ns : reading->length_ns * dev->ratio / RATIO_ONE;
-}
-
 /* A command that was on an idle stream and took next to nothing is told from the host's own pace
  * only as a bound: then what was predicted stands, where that is less. */
 static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
 	const struct meter_reading *reading)
 {
-	uint64_t used_ns = true_cost(dev, flight, reading);
+	uint64_t used_ns = flight->is_dense ? reading->fresh_ns : reading->length_ns;
 
 	if (!reading->is_bound || used_ns < flight->predicted_ns) {
 		int64_t beyond_ns = (int64_t)(used_ns - flight->predicted_ns);
 		flights_bill(dev, beyond_ns);
 		dev->drained_at_ns += (uint64_t)beyond_ns;
 	}
-	costs_learn(costs, flight->key, reading->length_ns, reading->is_bound);
+	costs_learn(costs, flight->key, used_ns, reading->is_bound);
 }
 
 void flights_harvest(

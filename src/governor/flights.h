@@ -17,29 +17,21 @@
 #define MAX_FLIGHTS  128 /* measured commands in flight on one device */
 
 /* Commands on several streams run beside each other, and together use less GPU time than the sum of
- * their lengths. `ratio` says how much less, in 1/65536. It is found by measuring
- * CALIBRATE_COMMANDS in a row, each, and seeing what their intervals cover, after every
- * CALIBRATE_AFTER_NS of work. */
-#define RATIO_ONE          65536u
-#define RATIO_LEAST        256u
-#define CALIBRATE_COMMANDS 24u
-#define CALIBRATE_EDGE     8u
-#define CALIBRATE_AFTER_NS (10 * NS_PER_MS)
+ * their lengths. So each is measured as long as there are several, and pays for what no other
+ * covered. After so much work it is looked again whether there are. */
+#define LANES_FOR_NS (10 * NS_PER_MS)
 
 struct flight {
 	struct flight *next;
 	uint64_t key;
 	const void *lane;
-	uint64_t cost_ns;      /* as predicted, for it alone */
-	uint64_t predicted_ns; /* what was billed at its admission: its cost by the ratio */
+	uint64_t predicted_ns; /* what was billed at its admission */
 	uint64_t admitted_ns;
 	struct meter *meter; /* NULL: not measured, stays billed as predicted */
 	struct meter_pair pair;
 	struct meter_gaps gaps;
 	bool is_submitted;
-	bool is_dense;       /* its neighbours are measured too: it pays what it alone covers */
-	bool is_calibrating; /* the ratio is found by it */
-	bool was_known;      /* its cost was measured before */
+	bool is_dense; /* its neighbours are measured too: it pays for what it alone covers */
 };
 
 /* Everything about one device. Wiped at fork: a child has nothing in flight. */
@@ -58,12 +50,9 @@ struct device {
 	uint64_t sample_after_ns; /* how much of it calls for the next */
 	uint64_t random;
 
-	uint32_t ratio;
-	unsigned lane_count;          /* streams seen since the last calibration began */
-	unsigned calibrate_left;      /* commands */
-	uint64_t uncalibrated_ns;     /* predicted work since the last one */
-	uint64_t covered_ns, cost_ns; /* of the calibration's commands so far */
-	unsigned calibrated;          /* how many those are */
+	unsigned lane_count;   /* streams seen since they were last forgotten */
+	bool had_lanes;        /* several were seen before that */
+	uint64_t lane_work_ns; /* predicted work since then */
 
 	uint64_t in_flight_ns; /* predicted, of all flights */
 	uint64_t moved_at_ns;  /* when a flight last ended, or went first or past the bound */

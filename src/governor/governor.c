@@ -37,11 +37,12 @@
 /* A command that runs longer than was billed for it earns meanwhile, at most for so long. */
 #define UNBILLED_MOST_NS NS_PER_S
 
-struct governor_front *governor_fronts;
-_Atomic unsigned governor_device_count;
-_Atomic uint32_t *governor_captures;
+struct governor_front *governor_sole_front; /* read by all threads */
 
+static struct governor_front *fronts; /* one a device */
 static struct device *devices;
+static _Atomic uint32_t *captures; /* in progress; wiped at fork */
+static _Atomic unsigned device_count;
 /* Both pass to children. */
 static _Atomic uint32_t shares_ppm[MAX_DEVICES];
 static _Atomic uint64_t bursts_ns[MAX_DEVICES];
@@ -53,14 +54,40 @@ bool governor_init(void)
 		governor_set_burst(i, DEFAULT_BURST_NS);
 	}
 	devices = wipe_alloc(MAX_DEVICES * sizeof(*devices));
-	governor_fronts = wipe_alloc(MAX_DEVICES * sizeof(*governor_fronts));
-	governor_captures = wipe_alloc(sizeof(*governor_captures));
-	return devices != NULL && governor_fronts != NULL && governor_captures != NULL;
+	fronts = wipe_alloc(MAX_DEVICES * sizeof(*fronts));
+	captures = wipe_alloc(sizeof(*captures));
+	return devices != NULL && fronts != NULL && captures != NULL;
+}
+
+/* Between the look and the store a capture may begin in another thread; it will not hurt, for what
+ * captures is asked for before it is touched, and captures are no place to save nanoseconds. */
+static void set_sole_front(void)
+{
+	bool is_sole = atomic_load(&device_count) == 1 && atomic_load(captures) == 0;
+
+	__atomic_store_n(&governor_sole_front, is_sole ? fronts : NULL, __ATOMIC_RELAXED);
 }
 
 void governor_set_device_count(unsigned count)
 {
-	atomic_store_explicit(&governor_device_count, count, memory_order_relaxed);
+	atomic_store(&device_count, count);
+	set_sole_front();
+}
+
+struct governor_front *governor_find_front(void)
+{
+	CUdevice device;
+
+	if (atomic_load_explicit(captures, memory_order_relaxed) != 0)
+		return NULL;
+	if (atomic_load_explicit(&device_count, memory_order_relaxed) == 1) {
+		set_sole_front(); /* a child, whose parent captured */
+		return fronts;
+	}
+	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS ||
+		(unsigned)device >= atomic_load_explicit(&device_count, memory_order_relaxed))
+		return NULL;
+	return &fronts[device];
 }
 
 uint32_t governor_share(unsigned device)
@@ -75,38 +102,43 @@ void governor_set_burst(unsigned device, uint64_t burst_ns)
 
 void governor_capture_began(void)
 {
-	atomic_fetch_add_explicit(governor_captures, 1, memory_order_relaxed);
+	atomic_fetch_add(captures, 1);
+	set_sole_front();
 }
 
 void governor_capture_ended(void)
 {
-	uint32_t seen = atomic_load_explicit(governor_captures, memory_order_relaxed);
+	uint32_t seen = atomic_load_explicit(captures, memory_order_relaxed);
 
-	while (seen > 0 && !atomic_compare_exchange_weak(governor_captures, &seen, seen - 1))
+	while (seen > 0 && !atomic_compare_exchange_weak(captures, &seen, seen - 1))
 		;
+	set_sole_front();
 }
 
 static struct governor_front *front_of(const struct device *dev)
 {
-	return &governor_fronts[dev - devices];
+	return &fronts[dev - devices];
+}
+
+static void set_lane(struct device *dev, const void *lane)
+{
+	atomic_store_explicit(&front_of(dev)->lane, lane, memory_order_relaxed);
 }
 
 static void forget_lanes(struct device *dev)
 {
-	for (unsigned i = 0; i < GOVERNOR_STREAMS; i++)
-		atomic_store_explicit(
-			&front_of(dev)->lanes[i], (const void *)-1, memory_order_relaxed);
+	dev->had_lanes = dev->lane_count > 1;
 	dev->lane_count = 0;
+	dev->lane_work_ns = 0;
+	set_lane(dev, (const void *)-1);
 }
 
 static void note_lane(struct device *dev, const void *lane)
 {
-	unsigned i = costs_place_of((uint64_t)(uintptr_t)lane) % GOVERNOR_STREAMS;
-
-	if (atomic_load_explicit(&front_of(dev)->lanes[i], memory_order_relaxed) == lane)
+	if (atomic_load_explicit(&front_of(dev)->lane, memory_order_relaxed) == lane)
 		return;
-	atomic_store_explicit(&front_of(dev)->lanes[i], lane, memory_order_relaxed);
 	dev->lane_count++;
+	set_lane(dev, lane);
 }
 
 /* Draws how much work there will be before the next sample. */
@@ -126,8 +158,6 @@ static void start_device(struct device *dev, uint64_t now_ns)
 		atomic_load_explicit(&bursts_ns[device], memory_order_relaxed), now_ns);
 	flights_init(dev);
 	forget_lanes(dev);
-	dev->ratio = RATIO_ONE;
-	dev->uncalibrated_ns = CALIBRATE_AFTER_NS;
 	dev->random = now_ns | 1;
 	dev->sample_after_ns = draw_sample_after(dev);
 	dev->is_started = true;
@@ -140,7 +170,7 @@ static void spend(struct device *dev, uint64_t since_ns, int64_t predicted_ns)
 	if (dev->drained_at_ns < since_ns)
 		dev->drained_at_ns = since_ns;
 	dev->drained_at_ns += (uint64_t)predicted_ns;
-	dev->uncalibrated_ns += (uint64_t)predicted_ns;
+	dev->lane_work_ns += (uint64_t)predicted_ns;
 }
 
 /* Takes the credit back and bills what was spent of it. Less than nothing where launches failed and
@@ -149,7 +179,7 @@ static void settle_credit(struct device *dev, uint64_t now_ns)
 {
 	int64_t left_ns =
 		atomic_exchange_explicit(&front_of(dev)->credit_ns, 0, memory_order_relaxed);
-	int64_t spent_ns = (dev->granted_ns - left_ns) * (int64_t)dev->ratio / (int64_t)RATIO_ONE;
+	int64_t spent_ns = dev->granted_ns - left_ns;
 
 	dev->granted_ns = 0;
 	spend(dev, dev->looked_at_ns, spent_ns);
@@ -249,35 +279,25 @@ static struct decision wait_for_turn(
 	}
 }
 
-/* Begins a calibration where several streams are in use, and it is time. */
-static void look_at_streams(struct device *dev, const void *lane)
+/* Whether the program uses several streams these days. */
+static bool has_lanes(struct device *dev, const void *lane)
 {
+	if (dev->lane_work_ns >= LANES_FOR_NS)
+		forget_lanes(dev);
 	note_lane(dev, lane);
-	if (dev->calibrate_left > 0 || dev->lane_count < 2 ||
-		dev->uncalibrated_ns < CALIBRATE_AFTER_NS)
-		return;
-	dev->calibrate_left = CALIBRATE_EDGE + CALIBRATE_COMMANDS;
-	dev->uncalibrated_ns = 0;
-	forget_lanes(dev);
-	note_lane(dev, lane);
+	return dev->lane_count > 1 || dev->had_lanes;
 }
 
 /* Has the command measured. Where that cannot be had it stays billed as predicted. */
 static struct flight *begin_flight(struct device *dev, const struct command *command,
-	CUcontext context, uint64_t cost_ns, bool is_known, uint64_t now_ns)
+	CUcontext context, uint64_t predicted_ns, uint64_t now_ns)
 {
-	struct flight *flight =
-		flights_begin(dev, command, cost_ns * dev->ratio / RATIO_ONE, now_ns);
+	struct flight *flight = flights_begin(dev, command, predicted_ns, now_ns);
 
 	dev->unsampled_ns = 0;
 	dev->sample_after_ns = draw_sample_after(dev);
 	if (flight == NULL)
 		return NULL;
-	flight->cost_ns = cost_ns;
-	flight->was_known = is_known;
-	flight->is_dense = dev->calibrate_left > 0 || cost_ns >= SAMPLE_AFTER_NS;
-	if (dev->calibrate_left > 0)
-		flight->is_calibrating = --dev->calibrate_left < CALIBRATE_COMMANDS;
 	flight->meter = flights_meter(dev, context);
 	if (flight->meter != NULL && !meter_take_pair(flight->meter, &flight->pair))
 		flight->meter = NULL;
@@ -289,7 +309,7 @@ static void grant(struct device *dev, uint64_t now_ns)
 {
 	uint64_t queued_ns = remaining_ns(dev, now_ns), amount_ns;
 
-	if (dev->calibrate_left > 0 || dev->bucket.level_ns <= 0 || queued_ns >= IN_FLIGHT_NS ||
+	if (dev->bucket.level_ns <= 0 || queued_ns >= IN_FLIGHT_NS ||
 		dev->unsampled_ns >= dev->sample_after_ns)
 		return;
 	amount_ns = (uint64_t)dev->bucket.level_ns;
@@ -298,7 +318,6 @@ static void grant(struct device *dev, uint64_t now_ns)
 	if (amount_ns > dev->sample_after_ns - dev->unsampled_ns)
 		amount_ns = dev->sample_after_ns - dev->unsampled_ns;
 	/* One command that calls for a sample by itself is not let go by credit. */
-	amount_ns = amount_ns * RATIO_ONE / dev->ratio;
 	dev->granted_ns = (int64_t)(amount_ns < SAMPLE_AFTER_NS ? amount_ns : SAMPLE_AFTER_NS - 1);
 	atomic_store_explicit(&front_of(dev)->credit_ns, dev->granted_ns, memory_order_relaxed);
 }
@@ -309,26 +328,25 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 	bool is_beyond, uint64_t now_ns, struct ticket *ticket)
 {
 	struct governor_front *front = front_of(dev);
-	uint64_t cost_ns = costs_expect(&front->costs, command->key);
-	bool is_known = costs_known(&front->costs, command->key) != 0;
+	uint64_t predicted_ns = costs_expect(&front->costs, command->key);
+	bool is_known = costs_known(&front->costs, command->key) != COSTS_NOT_KNOWN;
+	bool is_dense = has_lanes(dev, command->lane) || predicted_ns >= SAMPLE_AFTER_NS;
 
-	uint64_t predicted_ns = cost_ns * dev->ratio / RATIO_ONE;
-
-	look_at_streams(dev, command->lane);
 	ticket->front = front;
-	ticket->cost_ns = cost_ns;
+	ticket->cost_ns = predicted_ns;
 	if (dev->oldest == NULL || is_stalled(dev, now_ns))
 		dev->moved_at_ns = now_ns;
 	spend(dev, now_ns, (int64_t)predicted_ns);
 	dev->unsampled_ns += predicted_ns;
-	if (is_beyond || !is_known || dev->calibrate_left > 0 || cost_ns >= SAMPLE_AFTER_NS ||
-		dev->unsampled_ns >= dev->sample_after_ns)
-		ticket->flight = begin_flight(dev, command, context, cost_ns, is_known, now_ns);
+	if (is_dense || is_beyond || !is_known || dev->unsampled_ns >= dev->sample_after_ns)
+		ticket->flight = begin_flight(dev, command, context, predicted_ns, now_ns);
 	if (ticket->flight != NULL) {
+		ticket->flight->is_dense = is_dense;
 		ticket->is_measured = ticket->flight->meter != NULL;
 		ticket->pair = ticket->flight->pair;
 	}
-	grant(dev, now_ns);
+	if (!is_dense)
+		grant(dev, now_ns);
 }
 
 /* The context in which a launch on `stream` runs, and that it is none of our business: a stream
@@ -430,7 +448,7 @@ void governor_end(const struct ticket *ticket, CUresult result)
 		return;
 	}
 	bool is_measured = is_launched && measure_end(ticket, &gaps);
-	struct device *dev = &devices[ticket->front - governor_fronts];
+	struct device *dev = &devices[ticket->front - fronts];
 	struct flight *flight = ticket->flight;
 
 	lock_take(&dev->lock);

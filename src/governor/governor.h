@@ -17,20 +17,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GOVERNOR_STREAMS 16 /* a power of two */
-
 /* One launch as the governor sees it. */
 struct command {
-	uint64_t key;     /* of the kernel or the graph: what its cost is remembered by */
-	CUstream stream;  /* with CU_STREAM_PER_THREAD in place of a per-thread default stream */
-	const void *lane; /* tells streams apart: the stream, or the thread for per-thread ones */
+	uint64_t key;
+	CUstream stream;
+	const void *lane;
 };
 
 /* What a launch touches that the governor need not be asked about. Wiped at fork. */
 struct governor_front {
-	_Atomic bool is_free;                        /* no share to hold: let all go */
-	_Atomic int64_t credit_ns;                   /* predicted cost that may be spent */
-	const void *_Atomic lanes[GOVERNOR_STREAMS]; /* that were seen lately, by hash */
+	_Atomic bool is_free;      /* no share to hold: let all go */
+	_Atomic int64_t credit_ns; /* predicted cost that may be spent */
+	const void *_Atomic lane;  /* the one on which it may be: all others are for the governor */
 	struct costs costs;
 } __attribute__((aligned(64)));
 
@@ -46,10 +44,10 @@ struct ticket {
 	bool was_idle;        /* the stream had no work then */
 };
 
-/* Internal to the inline functions below. */
-extern struct governor_front *governor_fronts; /* one a device */
-extern _Atomic unsigned governor_device_count; /* 0: not known */
-extern _Atomic uint32_t *governor_captures;    /* in progress; wiped at fork */
+/* Internal to the inline functions below. The front of the device where there is but one, and no
+ * capture in progress. */
+extern struct governor_front *governor_sole_front;
+struct governor_front *governor_find_front(void);
 void governor_wait(const struct command *command, struct ticket *ret_ticket);
 void governor_end(const struct ticket *ticket, CUresult result);
 
@@ -75,26 +73,19 @@ void governor_capture_began(void);
 void governor_capture_ended(void);
 
 /* Takes the cost of a command from the credit. False where the governor has to be asked. */
-static inline bool governor_spend(const struct command *command, struct ticket *ret_ticket)
+static inline bool governor_spend(uint64_t key, const void *lane, struct ticket *ret_ticket)
 {
-	CUdevice device = 0;
+	struct governor_front *front = __atomic_load_n(&governor_sole_front, __ATOMIC_RELAXED);
 
-	if (unlikely(atomic_load_explicit(governor_captures, memory_order_relaxed) != 0))
+	if (unlikely(front == NULL) && (front = governor_find_front()) == NULL)
 		return false;
-	if (unlikely(atomic_load_explicit(&governor_device_count, memory_order_relaxed) != 1) &&
-		(driver.cuCtxGetDevice(&device) != CUDA_SUCCESS ||
-			(unsigned)device >=
-				atomic_load_explicit(&governor_device_count, memory_order_relaxed)))
-		return false;
-	struct governor_front *front = &governor_fronts[device];
 	ret_ticket->flight = NULL;
-	ret_ticket->front = NULL;
-	if (atomic_load_explicit(&front->is_free, memory_order_relaxed))
+	if (unlikely(atomic_load_explicit(&front->is_free, memory_order_relaxed))) {
+		ret_ticket->front = NULL;
 		return true;
-	uint32_t cost_ns = costs_known(&front->costs, command->key);
-	unsigned place = costs_place_of((uint64_t)(uintptr_t)command->lane) % GOVERNOR_STREAMS;
-	if (unlikely(cost_ns == 0 || atomic_load_explicit(&front->lanes[place],
-					     memory_order_relaxed) != command->lane))
+	}
+	uint32_t cost_ns = costs_known(&front->costs, key);
+	if (unlikely(atomic_load_explicit(&front->lane, memory_order_relaxed) != lane))
 		return false;
 	/* The credit is all that threads agree on here: relaxed. */
 	if (unlikely(atomic_fetch_sub_explicit(&front->credit_ns, cost_ns, memory_order_relaxed) <
@@ -108,11 +99,19 @@ static inline bool governor_spend(const struct command *command, struct ticket *
 }
 
 /* Waits until the command may go. Never touches a stream that captures, nor a device without a
- * share. ret_ticket is given to governor_submitted() with what the driver answered. */
-static inline void governor_admit(const struct command *command, struct ticket *ret_ticket)
+ * share.
+ * key         what its cost is remembered by
+ * stream      with CU_STREAM_PER_THREAD in place of a per-thread default stream
+ * lane        tells streams apart: the stream, or the thread for per-thread ones
+ * ret_ticket  given to governor_submitted() with what the driver answered
+ */
+static inline void governor_admit(
+	uint64_t key, CUstream stream, const void *lane, struct ticket *ret_ticket)
 {
-	if (unlikely(!governor_spend(command, ret_ticket)))
-		governor_wait(command, ret_ticket);
+	if (unlikely(!governor_spend(key, lane, ret_ticket))) {
+		struct command command = {key, stream, lane};
+		governor_wait(&command, ret_ticket);
+	}
 }
 
 static inline CUresult governor_submitted(const struct ticket *ticket, CUresult result)

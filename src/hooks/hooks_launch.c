@@ -11,12 +11,12 @@
 
 static inline void admit(uint64_t key, CUstream stream, struct ticket *ret_ticket)
 {
-	struct command command = {.key = key, .stream = stream, .lane = stream};
+	const void *lane = stream;
 
 	/* One handle for all threads, and another stream in each. */
 	if (unlikely(stream == CU_STREAM_PER_THREAD))
-		command.lane = (const void *)pthread_self();
-	governor_admit(&command, ret_ticket);
+		lane = (const void *)pthread_self();
+	governor_admit(key, stream, lane, ret_ticket);
 }
 
 static uint64_t config_key(const CUlaunchConfig *config, CUfunction f)

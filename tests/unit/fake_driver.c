@@ -3,6 +3,7 @@
  */
 #include "fake_driver.h"
 #include "base/clock.h"
+#include "governor/busy.h"
 #include "slice/slice.h"
 
 #include <linux/futex.h>
@@ -24,6 +25,8 @@ struct driver driver;
 struct fake fake;
 
 static uint64_t stream_free_at_ns[FAKE_STREAMS];
+static uint64_t device_free_at_ns;
+static struct busy covered; /* the governor's own arithmetic, which has tests of its own */
 static bool is_context_destroyed[FAKE_CONTEXTS];
 static CUevent newest_event;
 
@@ -85,6 +88,7 @@ static unsigned stream_index(CUstream stream)
 static void note_event_call(CUevent event)
 {
 	fake.event_calls++;
+	fake.now_ns += fake.host_ns / 2;
 	if (fake.capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED)
 		fake.violations++;
 	if (event != NULL &&
@@ -220,6 +224,8 @@ void fake_reset(void)
 	fake = (struct fake){.now_ns = 1000 * NS_PER_S, .context = fake_context(0)};
 	for (unsigned i = 0; i < FAKE_STREAMS; i++)
 		stream_free_at_ns[i] = 0;
+	device_free_at_ns = 0;
+	covered = (struct busy){0};
 	for (unsigned i = 0; i < FAKE_CONTEXTS; i++)
 		is_context_destroyed[i] = false;
 	driver = (struct driver){
@@ -243,9 +249,15 @@ void fake_launch(CUstream stream, uint64_t length_ns)
 {
 	uint64_t *free_at_ns = &stream_free_at_ns[stream_index(stream)];
 
+	fake.now_ns += fake.host_ns;
 	if (*free_at_ns < fake.now_ns)
 		*free_at_ns = fake.now_ns;
+	if (fake.is_serial && *free_at_ns < device_free_at_ns)
+		*free_at_ns = device_free_at_ns;
+	fake.covered_ns +=
+		busy_add(&covered, (int64_t)*free_at_ns, (int64_t)(*free_at_ns + length_ns));
 	*free_at_ns += length_ns;
+	device_free_at_ns = *free_at_ns;
 	fake.run_ns += length_ns;
 }
 
@@ -255,6 +267,14 @@ void fake_synchronize(CUstream stream)
 
 	if (fake.now_ns < free_at_ns)
 		fake.now_ns = free_at_ns;
+}
+
+void fake_wait_for_backlog(CUstream stream, uint64_t ns)
+{
+	uint64_t free_at_ns = stream_free_at_ns[stream_index(stream)];
+
+	if (fake.now_ns + ns < free_at_ns)
+		fake.now_ns = free_at_ns - ns;
 }
 
 void fake_pass(uint64_t ns)

@@ -2,9 +2,10 @@
  * Copyright the cuslice authors
  *
  * A driver for the governor and its meter, inside the test program and in virtual time: the
- * clock stands still but for sleeps, and a kernel takes the time that it is launched with. Streams
- * run beside each other. It notes whatever a real driver would punish: events used after their
- * end or their context's, and event calls that would spoil a capture.
+ * clock stands still but for sleeps and what the host is said to take, and a kernel takes the time
+ * that it is launched with. Streams run beside each other, or in turn. It notes whatever a real
+ * driver would punish: events used after their end or their context's, and event calls that would
+ * spoil a capture.
  */
 #ifndef CUSLICE_TESTS_UNIT_FAKE_DRIVER_H
 #define CUSLICE_TESTS_UNIT_FAKE_DRIVER_H
@@ -21,6 +22,8 @@ struct fake {
 	uint64_t now_ns;
 	uint64_t slept_ns; /* in all sleeps together */
 	uint64_t late_ns;  /* by which each sleep ends too late, as real ones do */
+	uint64_t host_ns;  /* what a launch takes; calls for events half of it */
+	bool is_serial;    /* kernels fill the device: they run in the order of their launch */
 	CUdevice device;
 	CUcontext context; /* the current one; NULL is none */
 
@@ -33,7 +36,8 @@ struct fake {
 	unsigned event_calls; /* of any kind */
 	int events_alive;
 	unsigned violations;
-	uint64_t run_ns; /* sum of all kernels' lengths */
+	uint64_t run_ns;     /* sum of all kernels' lengths */
+	uint64_t covered_ns; /* time in which at least one ran */
 };
 extern struct fake fake;
 
@@ -49,6 +53,9 @@ void fake_launch(CUstream stream, uint64_t length_ns);
 
 /* Sleeps until all work on the stream has ended, as a program that synchronises does. */
 void fake_synchronize(CUstream stream);
+
+/* Sleeps until at most `ns` of work is left on the stream, as a full queue does. */
+void fake_wait_for_backlog(CUstream stream, uint64_t ns);
 
 /* Lets time pass without the governor. */
 void fake_pass(uint64_t ns);

@@ -21,10 +21,9 @@ static int setup(void **state)
 
 static void launch(uint64_t length_ns)
 {
-	struct command command = {.key = 0x100};
 	struct ticket ticket;
 
-	governor_admit(&command, &ticket);
+	governor_admit(0x100, NULL, NULL, &ticket);
 	fake_launch(NULL, length_ns);
 	governor_submitted(&ticket, CUDA_SUCCESS);
 	fake_synchronize(NULL);

@@ -33,20 +33,18 @@ static int teardown(void **state)
 
 static void launch(uint64_t kernel, CUstream stream, uint64_t length_ns)
 {
-	struct command command = {.key = kernel, .stream = stream, .lane = stream};
 	struct ticket ticket;
 
-	governor_admit(&command, &ticket);
+	governor_admit(kernel, stream, stream, &ticket);
 	fake_launch(stream, length_ns);
 	governor_submitted(&ticket, CUDA_SUCCESS);
 }
 
 static void launch_failing(CUresult result)
 {
-	struct command command = {.key = KERNEL};
 	struct ticket ticket;
 
-	governor_admit(&command, &ticket);
+	governor_admit(KERNEL, NULL, NULL, &ticket);
 	governor_submitted(&ticket, result);
 }
 
@@ -301,14 +299,13 @@ static void failed_launch_costs_nothing(void **state)
 
 static void capturing_stream_is_passed_through_untouched(void **state)
 {
-	struct command command = {.key = KERNEL};
 	struct ticket ticket;
 
 	(void)state;
 	governor_tighten_share(0, QUARTER);
 	fake.capturing = CU_STREAM_CAPTURE_STATUS_ACTIVE;
 	for (unsigned i = 0; i < 1000; i++) {
-		governor_admit(&command, &ticket);
+		governor_admit(KERNEL, NULL, NULL, &ticket);
 		assert_null(ticket.front);
 		governor_submitted(&ticket, CUDA_SUCCESS);
 	}
@@ -332,13 +329,12 @@ static void legacy_stream_beside_a_capture_is_passed_through(void **state)
 
 static void launch_without_a_context_is_left_to_the_driver(void **state)
 {
-	struct command command = {.key = KERNEL};
 	struct ticket ticket;
 
 	(void)state;
 	governor_tighten_share(0, QUARTER);
 	fake.context = NULL;
-	governor_admit(&command, &ticket);
+	governor_admit(KERNEL, NULL, NULL, &ticket);
 	governor_submitted(&ticket, CUDA_ERROR_INVALID_CONTEXT);
 
 	assert_null(ticket.front);
@@ -398,12 +394,11 @@ static void lost_context_pays_for_the_time_since_admission(void **state)
 
 static void context_lost_between_admission_and_launch_is_survived(void **state)
 {
-	struct command command = {.key = KERNEL};
 	struct ticket ticket;
 
 	(void)state;
 	governor_tighten_share(0, QUARTER);
-	governor_admit(&command, &ticket);
+	governor_admit(KERNEL, NULL, NULL, &ticket);
 	governor_lose_context(fake_context(0));
 	governor_submitted(&ticket, CUDA_SUCCESS);
 

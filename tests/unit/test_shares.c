@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The whole matrix of shares, lengths of kernels and ways to launch them, in virtual time, so that
+ * it is exact and the same each time: GPU time over 20 s within half a point of the share, or of
+ * what the program uses without one where that is less.
+ */
+#include "unit.h"
+#include "base/clock.h"
+#include "fake_driver.h"
+#include "governor/governor.h"
+
+#define SPAN_NS     (20 * NS_PER_S)
+#define WARM_UP_NS  (2 * NS_PER_S) /* the burst is used up by then */
+#define GRAPH_NODES 20
+
+enum pattern { SYNC, QUEUE, GRAPH, STREAMS_IN_TURN, STREAMS_BESIDE, PATTERNS };
+
+static const char *const pattern_names[PATTERNS] = {
+	"sync each", "deep queue", "graphs", "8 streams in turn", "8 streams beside each other"};
+
+static void launch(uint64_t key, CUstream stream, uint64_t length_ns)
+{
+	struct ticket ticket;
+
+	governor_admit(key, stream, stream, &ticket);
+	fake_launch(stream, length_ns);
+	governor_submitted(&ticket, CUDA_SUCCESS);
+}
+
+/* A real queue has an end: who fills it waits. */
+static void wait_for_room(CUstream stream, uint64_t length_ns)
+{
+	uint64_t depth_ns = 8 * length_ns > 4 * NS_PER_MS ? 8 * length_ns : 4 * NS_PER_MS;
+
+	fake_wait_for_backlog(stream, depth_ns);
+}
+
+static void run(enum pattern pattern, uint64_t length_ns, uint64_t span_ns)
+{
+	uint64_t until_ns = fake.now_ns + span_ns;
+
+	for (unsigned i = 0; fake.now_ns < until_ns; i++) {
+		CUstream stream = fake_stream(pattern >= STREAMS_IN_TURN ? i % FAKE_STREAMS : 1);
+		launch(pattern == GRAPH ? 0x200 : 0x100, stream, length_ns);
+		if (pattern == SYNC)
+			fake_synchronize(stream);
+		else
+			wait_for_room(stream, length_ns);
+	}
+}
+
+static double percent_used(enum pattern pattern, uint64_t length_ns, unsigned share_percent)
+{
+	fake_reset();
+	fake.host_ns = 2 * NS_PER_US;
+	fake.late_ns = 60 * NS_PER_US;
+	fake.is_serial = pattern != STREAMS_BESIDE;
+	if (!governor_init())
+		fail_msg("no memory");
+	governor_set_device_count(1);
+	if (share_percent < 100)
+		governor_tighten_share(0, share_percent * 10000);
+	run(pattern, length_ns, WARM_UP_NS);
+	uint64_t begin_ns = fake.now_ns, covered_ns = fake.covered_ns;
+	run(pattern, length_ns, SPAN_NS);
+	assert_int_equal(fake.violations, 0);
+	return 100.0 * (double)(fake.covered_ns - covered_ns) / (double)(fake.now_ns - begin_ns);
+}
+
+static void shares_hold(enum pattern pattern)
+{
+	static const unsigned shares[] = {5, 10, 25, 30, 50, 70, 75, 90};
+	static const uint64_t lengths_ns[] = {
+		20 * NS_PER_US, 100 * NS_PER_US, NS_PER_MS, 10 * NS_PER_MS};
+	unsigned misses = 0;
+
+	for (unsigned l = 0; l < ARRAY_LEN(lengths_ns); l++) {
+		double bare = percent_used(pattern, lengths_ns[l], 100);
+		for (unsigned s = 0; s < ARRAY_LEN(shares); s++) {
+			double used = percent_used(pattern, lengths_ns[l], shares[s]);
+			double wanted = bare < shares[s] ? bare : shares[s];
+			bool is_missed = used < wanted - 0.5 || used > wanted + 0.5;
+			misses += is_missed;
+			print_message("%-28s %8.2f ms %3u %%: %6.2f of %6.2f%s\n",
+				pattern_names[pattern], (double)lengths_ns[l] / 1e6, shares[s],
+				used, wanted, is_missed ? "  <-- missed" : "");
+		}
+	}
+	assert_int_equal(misses, 0);
+}
+
+static void shares_hold_for_kernels_that_are_waited_for(void **state)
+{
+	(void)state;
+	shares_hold(SYNC);
+}
+
+static void shares_hold_for_deep_queues(void **state)
+{
+	(void)state;
+	shares_hold(QUEUE);
+}
+
+static void shares_hold_for_graphs(void **state)
+{
+	(void)state;
+	shares_hold(GRAPH);
+}
+
+static void shares_hold_for_streams_that_take_turns(void **state)
+{
+	(void)state;
+	shares_hold(STREAMS_IN_TURN);
+}
+
+static void shares_hold_for_streams_beside_each_other(void **state)
+{
+	(void)state;
+	shares_hold(STREAMS_BESIDE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shares_hold_for_kernels_that_are_waited_for),
+		cmocka_unit_test(shares_hold_for_deep_queues),
+		cmocka_unit_test(shares_hold_for_graphs),
+		cmocka_unit_test(shares_hold_for_streams_that_take_turns),
+		cmocka_unit_test(shares_hold_for_streams_beside_each_other),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
