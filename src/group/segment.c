@@ -34,6 +34,7 @@ static struct member {
 static char path[MAX_PATH];
 static atomic_bool is_used;
 static segment_word identities[SEGMENT_DEVICES]; /* by the driver's number; 0: not named */
+static segment_word limits[SEGMENT_DEVICES];     /* units + 1 that we allow; 0: no limit */
 static atomic_flag has_told_damage = ATOMIC_FLAG_INIT;
 
 bool segment_is_used(void)
@@ -66,6 +67,20 @@ static struct segment_device *find_device(struct segment *segment, uint64_t iden
 	return NULL;
 }
 
+/* Names the device to this member, and says there what limit we have. */
+static bool enter_device(unsigned device, uint64_t identity)
+{
+	struct segment_device *shared = find_device(member->seat.segment, identity);
+	uint64_t limit = word_load(&limits[device]);
+
+	if (shared == NULL)
+		return false;
+	if (limit != 0)
+		segment_set_limit(shared, member->seat.slot, limit - 1);
+	member->devices[device].shared = shared;
+	return true;
+}
+
 /* With the member's lock held. */
 static const char *become_member(void)
 {
@@ -76,9 +91,9 @@ static const char *become_member(void)
 	for (unsigned i = 0; i < SEGMENT_DEVICES; i++) {
 		uint64_t identity = word_load(&identities[i]);
 		if (identity != 0)
-			member->devices[i].shared = find_device(member->seat.segment, identity);
+			(void)enter_device(i, identity);
 	}
-	/* release: pairs with the acquire in is_member() */
+	/* release: pairs with the acquire in is_in() */
 	atomic_store_explicit(&member->is_in, true, memory_order_release);
 	return NULL;
 }
@@ -154,13 +169,11 @@ bool segment_name_device(unsigned device, const unsigned char uuid[16], const ch
 		*ret_reason = "this process is no member of its group";
 		return false;
 	}
-	struct segment_device *shared = find_device(member->seat.segment, identity);
-	if (shared == NULL) {
+	if (!enter_device(device, identity)) {
 		*ret_reason = "the group has 64 other devices";
 		return false;
 	}
 	word_store(&identities[device], identity);
-	member->devices[device].shared = shared;
 	return true;
 }
 
@@ -234,9 +247,11 @@ void segment_tighten(unsigned device, uint64_t units)
 	if (shared == NULL)
 		return;
 	lock_take(&member->devices[device].lock);
-	uint64_t now = word_load(&shared->accounts[member->seat.slot].limit);
-	if (units < SEGMENT_MAX_UNITS && (now == 0 || units < now - 1))
+	uint64_t now = word_load(&limits[device]);
+	if (units < SEGMENT_MAX_UNITS && (now == 0 || units < now - 1)) {
+		word_store(&limits[device], units + 1);
 		segment_set_limit(shared, member->seat.slot, units);
+	}
 	lock_drop(&member->devices[device].lock);
 }
 
@@ -263,7 +278,9 @@ uint64_t segment_in_flight(unsigned device)
 {
 	const struct segment_device *shared = shared_of(device);
 
-	return shared == NULL ? 0 : segment_sum_in_flight(shared);
+	return shared == NULL ? 0
+			      : segment_sum_in_flight(
+					shared, word_load(&member->seat.segment->slots_used));
 }
 
 bool segment_expects_memory(unsigned device)

@@ -50,7 +50,8 @@ void segment_give(unsigned device, uint64_t units);
 uint64_t segment_used(unsigned device);
 uint64_t segment_limit(unsigned device);
 
-/* This member allows its group `units` from now on, until it ends. */
+/* This member, and children of it that become one, allow their group at most `units` from now on.
+ * Never loosens. */
 void segment_tighten(unsigned device, uint64_t units);
 
 /* Units that members have taken and for which the driver has not answered yet. */

@@ -176,7 +176,7 @@ static const char *open_or_make(const char *path, int *ret_fd)
 
 static const char *open_checked(const char *path, int *ret_fd)
 {
-	int fd;
+	int fd = -1;
 
 	if (path[0] != '/' || strlen(path) >= MAX_PATH)
 		return "its name is not absolute, or too long";

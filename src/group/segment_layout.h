@@ -53,7 +53,8 @@ struct segment_device {
 struct segment {
 	struct segment_header header;
 	segment_word patrolled_at_ns; /* CLOCK_MONOTONIC */
-	uint64_t unused[7];
+	segment_word slots_used;      /* no slot from this on has ever been taken */
+	uint64_t unused[6];
 	segment_word owners[SEGMENT_SLOTS]; /* the process's number as it sees it itself; 0: free */
 	struct segment_device devices[SEGMENT_DEVICES];
 };

@@ -238,11 +238,11 @@ uint64_t segment_reap(struct segment_device *device, unsigned slot)
 	return held;
 }
 
-uint64_t segment_sum_in_flight(const struct segment_device *device)
+uint64_t segment_sum_in_flight(const struct segment_device *device, uint64_t slot_count)
 {
 	uint64_t units = 0;
 
-	for (unsigned i = 0; i < SEGMENT_SLOTS; i++)
+	for (uint64_t i = 0; i < slot_count && i < SEGMENT_SLOTS; i++)
 		units += word_load(&device->accounts[i].in_flight);
 	return units;
 }

@@ -45,7 +45,7 @@ void segment_set_limit(struct segment_device *device, unsigned slot, uint64_t un
 /* The smallest limit of all slots, SEGMENT_MAX_UNITS where none has one. */
 uint64_t segment_quota(const struct segment_device *device);
 
-/* Units that are in flight in all slots. Not a moment's truth: slots are read one by one. */
-uint64_t segment_sum_in_flight(const struct segment_device *device);
+/* Units that are in flight in the first slots. Not a moment's truth: slots are read one by one. */
+uint64_t segment_sum_in_flight(const struct segment_device *device, uint64_t slot_count);
 
 #endif

@@ -65,6 +65,15 @@ static unsigned lock_free_slot(int fd)
 	return slot;
 }
 
+/* Slots are taken from the first on, so that few are ever looked at in a small group. */
+static void note_used(struct segment *segment, unsigned slot)
+{
+	uint64_t used = word_load(&segment->slots_used);
+
+	while (used <= slot && !word_swap(&segment->slots_used, used, slot + 1))
+		used = word_load(&segment->slots_used);
+}
+
 /* Takes a slot of the file that is open. NULL or a reason. */
 static const char *take_slot(int fd, struct segment_seat *ret_seat)
 {
@@ -78,6 +87,7 @@ static const char *take_slot(int fd, struct segment_seat *ret_seat)
 		return "no memory to map it in";
 	if (word_load(&seat.segment->owners[seat.slot]) != 0)
 		reap_slot(seat.segment, seat.slot);
+	note_used(seat.segment, seat.slot);
 	word_store(&seat.segment->owners[seat.slot], (uint64_t)getpid());
 	*ret_seat = seat;
 	return NULL;

@@ -7,18 +7,51 @@
 #include "hooks/pending_frees.h"
 #include "slice/slice.h"
 
-/* How long an allocation waits at most for memory that is being freed in stream order, and how
- * often it looks. Enough for a stream that is about to get there; a program that asks for more than
- * there will be soon hears it soon. */
+/* How long an allocation waits at most for memory that is being freed in stream order, or that the
+ * driver may refuse to another, and how often it looks. Enough for a stream that is about to get
+ * there; a program that asks for more than there will be soon hears it soon. */
 #define PENDING_WAIT_NS (10 * NS_PER_MS)
 #define LOOK_AGAIN_NS   (100 * NS_PER_US)
 
+/* How long the driver is asked again at most while it takes down what a dead process had. */
+#define AGAIN_WAIT_NS (200 * NS_PER_MS)
+#define ASK_AGAIN_NS  NS_PER_MS
+
 static COLD bool refuse(unsigned device, uint64_t bytes)
 {
-	log_at(LOG_INFO, "ledger", "refused %s on GPU %u: %s of %s used",
+	log_at(LOG_INFO, "ledger", "refused %s on GPU %u: %s of %s used, %s of it by this process",
 		units_format_bytes(bytes).text, device,
 		units_format_bytes(ledger_used(device)).text,
-		units_format_bytes(ledger_quota(device)).text);
+		units_format_bytes(ledger_quota(device)).text,
+		units_format_bytes(ledger_used_here(device)).text);
+	return false;
+}
+
+/* Tells others that `bytes` in all come back should the driver refuse. */
+static void tell_in_flight(struct charge *charge, unsigned device, uint64_t bytes)
+{
+	if (bytes > charge->flying_bytes)
+		ledger_start_flight(device, bytes - charge->flying_bytes);
+	else if (bytes < charge->flying_bytes)
+		ledger_end_flight(device, charge->flying_bytes - bytes);
+	charge->flying_bytes = bytes;
+}
+
+/* Makes the reservation as large as `bytes`, if there is room. Told first, so that nobody is
+ * refused for bytes that may come back and that it could not know of. */
+static bool take(struct charge *charge, uint64_t bytes)
+{
+	struct reservation *reservation = &charge->reservation;
+
+	if (bytes <= reservation->bytes)
+		return true;
+	/* What no quota allows will not be asked for either. */
+	if (bytes > ledger_quota(reservation->device))
+		return false;
+	tell_in_flight(charge, reservation->device, bytes);
+	if (ledger_extend(reservation, bytes))
+		return true;
+	tell_in_flight(charge, reservation->device, reservation->bytes);
 	return false;
 }
 
@@ -30,17 +63,29 @@ static bool is_enough_with(uint64_t pending_bytes, unsigned device, uint64_t byt
 	       ledger_used(device) <= quota - bytes + pending_bytes;
 }
 
-/* The quota has no room: it may have some once streams get to what was freed on them. */
-static COLD bool extend_when_freed(struct reservation *reservation, uint64_t bytes)
+/* What others are asking the driver for. */
+static uint64_t in_flight_elsewhere(const struct charge *charge)
 {
+	uint64_t bytes = ledger_in_flight(charge->reservation.device);
+
+	return bytes > charge->flying_bytes ? bytes - charge->flying_bytes : 0;
+}
+
+/* The quota has no room: it may have some once streams get to what was freed on them, or once the
+ * driver has refused what others have reserved. */
+static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
+{
+	struct reservation *reservation = &charge->reservation;
 	uint64_t until_ns = clock_now_ns() + PENDING_WAIT_NS;
 	uint64_t missing_bytes = bytes - reservation->bytes;
 	unsigned device = reservation->device;
 
+	ledger_look_after();
 	for (;;) {
 		uint64_t now_ns = clock_now_ns();
-		uint64_t pending_bytes = pending_frees_collect(device);
-		if (ledger_extend(reservation, bytes))
+		uint64_t pending_bytes =
+			pending_frees_collect(device) + in_flight_elsewhere(charge);
+		if (take(charge, bytes))
 			return true;
 		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, missing_bytes))
 			return refuse(device, missing_bytes);
@@ -48,9 +93,9 @@ static COLD bool extend_when_freed(struct reservation *reservation, uint64_t byt
 	}
 }
 
-static bool extend(struct reservation *reservation, uint64_t bytes)
+static bool extend(struct charge *charge, uint64_t bytes)
 {
-	return ledger_extend(reservation, bytes) || extend_when_freed(reservation, bytes);
+	return take(charge, bytes) || extend_when_freed(charge, bytes);
 }
 
 bool charge_begin_on(
@@ -59,11 +104,9 @@ bool charge_begin_on(
 	*ret_charge = (struct charge){0};
 	if (!slice_exists(device))
 		return true;
-	bytes = ledger_round(bytes);
-	struct reservation *reservation = &ret_charge->reservation;
-	ret_charge->is_counted = ledger_reserve((unsigned)device, kind, bytes, reservation) ||
-				 (ledger_reserve((unsigned)device, kind, 0, reservation) &&
-					 extend_when_freed(reservation, bytes));
+	ret_charge->is_counted =
+		ledger_reserve((unsigned)device, kind, 0, &ret_charge->reservation) &&
+		extend(ret_charge, ledger_round(bytes));
 	return ret_charge->is_counted;
 }
 
@@ -84,21 +127,46 @@ bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_char
 
 bool charge_extend(struct charge *charge, uint64_t bytes)
 {
-	if (!charge->is_counted || extend(&charge->reservation, ledger_round(bytes)))
+	if (!charge->is_counted || extend(charge, ledger_round(bytes)))
 		return true;
+	tell_in_flight(charge, charge->reservation.device, 0);
 	ledger_cancel(&charge->reservation);
 	return false;
 }
 
-bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t bytes)
+static COLD bool ask_again(struct charge *charge)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (charge->again_until_ns == 0)
+		charge->again_until_ns = now_ns + AGAIN_WAIT_NS;
+	if (now_ns >= charge->again_until_ns || !ledger_expects_memory(charge->reservation.device))
+		return false;
+	clock_sleep_ns(ASK_AGAIN_NS);
+	return true;
+}
+
+bool charge_again(struct charge *charge, CUresult res)
+{
+	return unlikely(res == CUDA_ERROR_OUT_OF_MEMORY) && charge->is_counted && ask_again(charge);
+}
+
+static bool settle(struct charge *charge, CUresult res, uint64_t handle, uint64_t bytes)
 {
 	struct reservation *reservation = &charge->reservation;
 
-	if (!charge->is_counted)
-		return true;
-	if (res == CUDA_SUCCESS && extend(reservation, ledger_round(bytes)) &&
+	if (res == CUDA_SUCCESS && extend(charge, ledger_round(bytes)) &&
 		ledger_commit(reservation, ledger_key(reservation->kind, handle), charge->context))
 		return true;
 	ledger_cancel(reservation);
 	return res != CUDA_SUCCESS;
+}
+
+bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t bytes)
+{
+	if (!charge->is_counted)
+		return true;
+	bool is_settled = settle(charge, res, handle, bytes);
+	tell_in_flight(charge, charge->reservation.device, 0);
+	return is_settled;
 }

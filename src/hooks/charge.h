@@ -5,7 +5,9 @@
  *
  *	if (!charge_begin(LEDGER_ARRAY, bytes, &charge))
  *		return CUDA_ERROR_OUT_OF_MEMORY;  // no driver call, the outputs untouched
- *	CUresult res = driver.cuArrayCreate_v2(&array, description);
+ *	do
+ *		res = driver.cuArrayCreate_v2(&array, description);
+ *	while (charge_again(&charge, res));   // a dead process's memory is still being taken down
  *	if (!charge_end(&charge, res, (uintptr_t)array, bytes)) {
  *		driver.cuArrayDestroy(array);     // it gave more than fits
  *		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -26,11 +28,14 @@ struct charge {
 	bool is_counted;
 	CUcontext context; /* with which the bytes die; NULL: they outlive contexts */
 	struct reservation reservation;
+	uint64_t flying_bytes;   /* others know that these may come back */
+	uint64_t again_until_ns; /* 0: the driver has been asked once */
 };
 
 /* Reserves `bytes`, rounded up to what the driver takes, on the current device for its current
  * context, or on `device` for none. Where the quota has no room, but memory that is being freed
- * would make some, waits for it for up to 10 ms.
+ * would make some, or that others are asking the driver for and may not get, waits for it for up to
+ * 10 ms.
  * ret_charge  always set
  * Returns     false, and says so at info, where the quota has no room
  * Threads: any.
@@ -44,6 +49,11 @@ bool charge_begin_on(CUdevice device, enum ledger_kind kind, uint64_t bytes,
  * Returns  false where the quota has no room; nothing is reserved then any more
  */
 bool charge_extend(struct charge *charge, uint64_t bytes) MUST_CHECK;
+
+/* The driver has answered with `res`. True, after a millisecond, where that is out of memory and it
+ * is worth another try: a member of the group has died, its bytes are back, but the driver may not
+ * have got to it. For 200 ms at most. */
+bool charge_again(struct charge *charge, CUresult res) MUST_CHECK;
 
 /* The driver has answered with `res`. Books what it gave, `bytes` under `handle` (with the
  * charge's kind; 0 is no handle), or cancels what was reserved.

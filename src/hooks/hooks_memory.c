@@ -25,13 +25,16 @@ static CUresult end_linear(struct charge *charge, CUresult res, CUdeviceptr addr
 CUresult CUDAAPI hook_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
 {
 	struct charge charge;
+	CUresult res;
 	CUdeviceptr address = 0;
 
 	if (dptr == NULL)
 		return driver.cuMemAlloc_v2(dptr, bytesize);
 	if (!charge_begin(LEDGER_LINEAR, bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuMemAlloc_v2(&address, bytesize);
+	do
+		res = driver.cuMemAlloc_v2(&address, bytesize);
+	while (charge_again(&charge, res));
 	res = end_linear(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
@@ -41,13 +44,16 @@ CUresult CUDAAPI hook_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
 CUresult CUDAAPI hook_cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flags)
 {
 	struct charge charge;
+	CUresult res;
 	CUdeviceptr address = 0;
 
 	if (dptr == NULL)
 		return driver.cuMemAllocManaged(dptr, bytesize, flags);
 	if (!charge_begin(LEDGER_LINEAR, bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuMemAllocManaged(&address, bytesize, flags);
+	do
+		res = driver.cuMemAllocManaged(&address, bytesize, flags);
+	while (charge_again(&charge, res));
 	res = end_linear(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
@@ -69,6 +75,7 @@ CUresult CUDAAPI hook_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *ret_pitch, s
 	size_t height, unsigned int element_bytes)
 {
 	struct charge charge;
+	CUresult res;
 	CUdeviceptr address = 0;
 	size_t pitch = 0;
 
@@ -76,7 +83,9 @@ CUresult CUDAAPI hook_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *ret_pitch, s
 		return driver.cuMemAllocPitch_v2(dptr, ret_pitch, width, height, element_bytes);
 	if (!charge_begin(LEDGER_LINEAR, pitched_bytes(width, height), &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuMemAllocPitch_v2(&address, &pitch, width, height, element_bytes);
+	do
+		res = driver.cuMemAllocPitch_v2(&address, &pitch, width, height, element_bytes);
+	while (charge_again(&charge, res));
 	res = end_linear(&charge, res, address, (uint64_t)pitch * height);
 	if (res == CUDA_SUCCESS) {
 		*dptr = address;
@@ -89,13 +98,16 @@ CUresult CUDAAPI hook_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *ret_pitch, s
 CUresult CUDAAPI hook_cuMemAlloc(CUdeviceptr_v1 *dptr, unsigned int bytesize)
 {
 	struct charge charge;
+	CUresult res;
 	CUdeviceptr_v1 address = 0;
 
 	if (dptr == NULL)
 		return driver.cuMemAlloc(dptr, bytesize);
 	if (!charge_begin(LEDGER_LINEAR, bytesize, &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuMemAlloc(&address, bytesize);
+	do
+		res = driver.cuMemAlloc(&address, bytesize);
+	while (charge_again(&charge, res));
 	res = end_linear(&charge, res, address, bytesize);
 	if (res == CUDA_SUCCESS)
 		*dptr = address;
@@ -106,6 +118,7 @@ CUresult CUDAAPI hook_cuMemAllocPitch(CUdeviceptr_v1 *dptr, unsigned int *ret_pi
 	unsigned int width, unsigned int height, unsigned int element_bytes)
 {
 	struct charge charge;
+	CUresult res;
 	CUdeviceptr_v1 address = 0;
 	unsigned int pitch = 0;
 
@@ -113,7 +126,9 @@ CUresult CUDAAPI hook_cuMemAllocPitch(CUdeviceptr_v1 *dptr, unsigned int *ret_pi
 		return driver.cuMemAllocPitch(dptr, ret_pitch, width, height, element_bytes);
 	if (!charge_begin(LEDGER_LINEAR, pitched_bytes(width, height), &charge))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuMemAllocPitch(&address, &pitch, width, height, element_bytes);
+	do
+		res = driver.cuMemAllocPitch(&address, &pitch, width, height, element_bytes);
+	while (charge_again(&charge, res));
 	res = end_linear(&charge, res, address, (uint64_t)pitch * height);
 	if (res == CUDA_SUCCESS) {
 		*dptr = address;

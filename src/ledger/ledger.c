@@ -3,14 +3,18 @@
  */
 #include "ledger/ledger.h"
 #include "base/wipe.h"
+#include "group/segment.h"
 #include "ledger/handle_map.h"
 
 #include <stdatomic.h>
 
+_Static_assert(SEGMENT_UNIT == LEDGER_GRANULARITY, "a group counts in what the driver takes");
+
 /* What this process holds; wiped at fork, for a child holds nothing. */
 static struct ledger {
 	struct {
-		_Atomic uint64_t used;
+		_Atomic uint64_t used;                        /* without a group */
+		_Atomic uint64_t in_flight;                   /* without a group */
 		_Atomic uint64_t used_for[LEDGER_KIND_COUNT]; /* tells, decides nothing */
 	} __attribute__((aligned(64))) devices[LEDGER_MAX_DEVICES];
 	struct handle_map map;
@@ -27,22 +31,52 @@ bool ledger_init(void)
 	return ledger != NULL;
 }
 
-void ledger_tighten_quota(unsigned device, uint64_t bytes)
+/* Differences of this add up, however a reservation grows and shrinks. */
+static uint64_t units_of(uint64_t bytes)
 {
-	uint64_t seen = ledger_quota(device);
-
-	while (bytes < seen && !atomic_compare_exchange_weak(&quotas[device], &seen, bytes))
-		;
+	return bytes / SEGMENT_UNIT + (bytes % SEGMENT_UNIT != 0);
 }
 
-uint64_t ledger_quota(unsigned device)
+static uint64_t own_quota(unsigned device)
 {
 	return atomic_load_explicit(&quotas[device], memory_order_relaxed);
 }
 
+void ledger_tighten_quota(unsigned device, uint64_t bytes)
+{
+	uint64_t seen = own_quota(device);
+
+	while (bytes < seen && !atomic_compare_exchange_weak(&quotas[device], &seen, bytes))
+		;
+	if (segment_is_used())
+		segment_tighten(device, bytes / SEGMENT_UNIT);
+}
+
+uint64_t ledger_quota(unsigned device)
+{
+	uint64_t own = own_quota(device);
+
+	if (!segment_is_used())
+		return own;
+	uint64_t limit = segment_limit(device);
+	return limit >= own / SEGMENT_UNIT || limit == SEGMENT_NO_LIMIT ? own
+									: limit * SEGMENT_UNIT;
+}
+
 uint64_t ledger_used(unsigned device)
 {
+	if (segment_is_used())
+		return segment_used(device) * SEGMENT_UNIT;
 	return atomic_load_explicit(&ledger->devices[device].used, memory_order_relaxed);
+}
+
+uint64_t ledger_used_here(unsigned device)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned kind = 0; kind < LEDGER_KIND_COUNT; kind++)
+		bytes += ledger_used_for(device, (enum ledger_kind)kind);
+	return bytes;
 }
 
 uint64_t ledger_used_for(unsigned device, enum ledger_kind kind)
@@ -75,39 +109,97 @@ static void note_kind(unsigned device, enum ledger_kind kind, uint64_t added_byt
 
 /* The counter is the whole agreement between threads: no other data hangs on it, so its order is
  * relaxed throughout. */
-static bool reserve_more(unsigned device, enum ledger_kind kind, uint64_t bytes)
+static bool take_alone(unsigned device, uint64_t bytes)
 {
 	_Atomic uint64_t *used = &ledger->devices[device].used;
-	uint64_t quota = ledger_quota(device);
+	uint64_t quota = own_quota(device);
 	uint64_t seen = atomic_load_explicit(used, memory_order_relaxed);
 
-	if (bytes == 0)
-		return true;
 	do {
 		if (seen > quota || bytes > quota - seen)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
 		used, &seen, seen + bytes, memory_order_relaxed, memory_order_relaxed));
-	note_kind(device, kind, bytes);
 	return true;
 }
 
-static void reserve_anyway(unsigned device, enum ledger_kind kind, uint64_t bytes)
+/* From `old` bytes to `bytes`, which is more. */
+static bool reserve_more(unsigned device, enum ledger_kind kind, uint64_t old, uint64_t bytes)
 {
-	atomic_fetch_add_explicit(&ledger->devices[device].used, bytes, memory_order_relaxed);
-	note_kind(device, kind, bytes);
+	bool is_taken = true;
+
+	if (segment_is_used())
+		is_taken = bytes == old || segment_take(device, units_of(bytes) - units_of(old));
+	else if (bytes != old)
+		is_taken = take_alone(device, bytes - old);
+	if (is_taken)
+		note_kind(device, kind, bytes - old);
+	return is_taken;
 }
 
-static void reserve_less(unsigned device, enum ledger_kind kind, uint64_t bytes)
+static void reserve_anyway(unsigned device, enum ledger_kind kind, uint64_t old, uint64_t bytes)
 {
-	note_kind(device, kind, -bytes);
-	atomic_fetch_sub_explicit(&ledger->devices[device].used, bytes, memory_order_relaxed);
+	if (segment_is_used())
+		segment_take_anyway(device, units_of(bytes) - units_of(old));
+	else
+		atomic_fetch_add_explicit(
+			&ledger->devices[device].used, bytes - old, memory_order_relaxed);
+	note_kind(device, kind, bytes - old);
+}
+
+/* From `old` bytes to `bytes`, which is less. */
+static void reserve_less(unsigned device, enum ledger_kind kind, uint64_t old, uint64_t bytes)
+{
+	note_kind(device, kind, bytes - old);
+	if (bytes == old)
+		return;
+	if (segment_is_used())
+		segment_give(device, units_of(old) - units_of(bytes));
+	else
+		atomic_fetch_sub_explicit(
+			&ledger->devices[device].used, old - bytes, memory_order_relaxed);
+}
+
+void ledger_start_flight(unsigned device, uint64_t bytes)
+{
+	if (segment_is_used())
+		segment_add_in_flight(device, units_of(bytes));
+	else
+		atomic_fetch_add_explicit(
+			&ledger->devices[device].in_flight, bytes, memory_order_relaxed);
+}
+
+void ledger_end_flight(unsigned device, uint64_t bytes)
+{
+	if (segment_is_used())
+		segment_end_in_flight(device, units_of(bytes));
+	else
+		atomic_fetch_sub_explicit(
+			&ledger->devices[device].in_flight, bytes, memory_order_relaxed);
+}
+
+uint64_t ledger_in_flight(unsigned device)
+{
+	if (segment_is_used())
+		return segment_in_flight(device) * SEGMENT_UNIT;
+	return atomic_load_explicit(&ledger->devices[device].in_flight, memory_order_relaxed);
+}
+
+void ledger_look_after(void)
+{
+	if (segment_is_used())
+		segment_look_after();
+}
+
+bool ledger_expects_memory(unsigned device)
+{
+	return segment_is_used() && segment_expects_memory(device);
 }
 
 bool ledger_reserve(
 	unsigned device, enum ledger_kind kind, uint64_t bytes, struct reservation *ret_reservation)
 {
-	if (!reserve_more(device, kind, bytes))
+	if (!reserve_more(device, kind, 0, bytes))
 		return false;
 	*ret_reservation = (struct reservation){.bytes = bytes, .device = device, .kind = kind};
 	return true;
@@ -117,7 +209,7 @@ bool ledger_extend(struct reservation *reservation, uint64_t bytes)
 {
 	if (bytes <= reservation->bytes)
 		return true;
-	if (!reserve_more(reservation->device, reservation->kind, bytes - reservation->bytes))
+	if (!reserve_more(reservation->device, reservation->kind, reservation->bytes, bytes))
 		return false;
 	reservation->bytes = bytes;
 	return true;
@@ -127,16 +219,16 @@ void ledger_shrink(struct reservation *reservation, uint64_t bytes)
 {
 	if (bytes >= reservation->bytes)
 		return;
-	reserve_less(reservation->device, reservation->kind, reservation->bytes - bytes);
+	reserve_less(reservation->device, reservation->kind, reservation->bytes, bytes);
 	reservation->bytes = bytes;
 }
 
 void ledger_settle(struct reservation *reservation, uint64_t bytes)
 {
 	if (bytes > reservation->bytes)
-		reserve_anyway(reservation->device, reservation->kind, bytes - reservation->bytes);
+		reserve_anyway(reservation->device, reservation->kind, reservation->bytes, bytes);
 	else
-		reserve_less(reservation->device, reservation->kind, reservation->bytes - bytes);
+		reserve_less(reservation->device, reservation->kind, reservation->bytes, bytes);
 	reservation->bytes = bytes;
 }
 
@@ -161,7 +253,7 @@ bool ledger_commit(const struct reservation *reservation, uint64_t key, void *co
 
 void ledger_cancel(const struct reservation *reservation)
 {
-	reserve_less(reservation->device, reservation->kind, reservation->bytes);
+	reserve_less(reservation->device, reservation->kind, reservation->bytes, 0);
 }
 
 bool ledger_take_out(uint64_t key, struct holding *ret_holding)
@@ -171,7 +263,7 @@ bool ledger_take_out(uint64_t key, struct holding *ret_holding)
 
 void ledger_give_back(const struct holding *holding)
 {
-	reserve_less(holding->device, holding->kind, holding->bytes);
+	reserve_less(holding->device, holding->kind, holding->bytes, 0);
 }
 
 void ledger_put_back(const struct holding *holding)

@@ -4,6 +4,10 @@
  * Device-memory ledger: who holds which bytes, and whether more may be had. Bytes are reserved
  * before the driver is asked, then committed under the key (an address, a handle) it gave, or
  * cancelled; so no race of threads takes a device beyond its quota. Never calls the driver.
+ *
+ * In a process that is a member of a group (segment_attach()) quota and bytes are those of all its
+ * members together, and no race of processes goes beyond. What stands under which key, and what it
+ * is held for, each process knows for itself.
  */
 #ifndef CUSLICE_LEDGER_LEDGER_H
 #define CUSLICE_LEDGER_LEDGER_H
@@ -67,7 +71,9 @@ void ledger_tighten_quota(unsigned device, uint64_t bytes);
 uint64_t ledger_quota(unsigned device); /* LEDGER_UNLIMITED without one */
 uint64_t ledger_used(unsigned device);  /* bytes reserved and held */
 
-/* What of it this process has for one kind, and that kind's name. */
+uint64_t ledger_used_here(unsigned device); /* of that by this process */
+
+/* What this process has for one kind, and that kind's name. */
 uint64_t ledger_used_for(unsigned device, enum ledger_kind kind);
 const char *ledger_kind_name(enum ledger_kind kind);
 
@@ -103,6 +109,19 @@ void ledger_settle(struct reservation *reservation, uint64_t bytes);
  * ledger itself is out of memory; the reservation then still stands. */
 bool ledger_commit(const struct reservation *reservation, uint64_t key, void *context) MUST_CHECK;
 void ledger_cancel(const struct reservation *reservation);
+
+/* Bytes for which the driver is being asked: if it refuses, they come back. Told before they are
+ * reserved, so that whoever finds no room sees them; ended when all is said. */
+void ledger_start_flight(unsigned device, uint64_t bytes);
+void ledger_end_flight(unsigned device, uint64_t bytes);
+uint64_t ledger_in_flight(unsigned device);
+
+/* Before a refusal: sees to bytes of dead members, should nobody be there who does. */
+void ledger_look_after(void);
+
+/* True while the driver may still be taking down the memory of a member that has died, whose bytes
+ * are back already: its own out-of-memory is worth another try. */
+bool ledger_expects_memory(unsigned device);
 
 /* A free in two steps, for the driver may refuse it: taking the holding out comes before the
  * driver is asked (afterwards another thread may be given the same address), giving its bytes
