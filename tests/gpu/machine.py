@@ -197,6 +197,28 @@ def cpu_model():
     return found.group(1) if found else platform.machine()
 
 
+def commit_of(machine):
+    """Of the build, which may have been made elsewhere, and be a copy without git."""
+    try:
+        with open(os.path.join(machine.build, "gpu", "commit"), encoding="utf-8") as file:
+            built = file.read().strip()
+    except OSError:
+        built = "unknown"
+    if built not in ("", "unknown"):
+        return built
+    return answer(["git", "-C", TREE, "describe", "--always", "--abbrev=12", "--dirty"])
+
+
+def driver_version():
+    """Where nvidia-smi is missing the kernel's module says it too."""
+    try:
+        with open("/proc/driver/nvidia/version", encoding="utf-8") as file:
+            found = re.search(r"Module +(?:for \S+ +)?([\d.]+)", file.read())
+    except OSError:
+        return "unknown"
+    return found.group(1) if found else "unknown"
+
+
 def facts_of(machine):
     """What the report says of the machine, in order."""
     facts = {"date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
@@ -206,12 +228,13 @@ def facts_of(machine):
         said = answer(["nvidia-smi", "--query-gpu=name,memory.total,driver_version",
                        "--format=csv,noheader"]).split(", ")
         facts["GPU"] = said[0]
-        facts["GPU memory"], facts["driver"] = said[1:] if len(said) == 3 else ("unknown",) * 2
+        facts["GPU memory"], facts["driver"] = said[1:] if len(said) == 3 else ("unknown",
+                                                                                driver_version())
         facts["CUDA of the driver"] = cuda_of_driver()
     facts["CUDA toolkit"] = answer([shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc",
                                     "--version"], r"release ([\d.]+)")
     facts["CPU"] = f"{cpu_model()}, {os.cpu_count()} logical cores"
     facts["system"] = f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}"
     facts["cuslice"] = answer([os.path.join(machine.build, "bin", "cuslice"), "--version"])
-    facts["commit"] = answer(["git", "-C", TREE, "rev-parse", "--short=12", "HEAD"])
+    facts["commit"] = commit_of(machine)
     return facts

@@ -39,6 +39,8 @@ def parse_arguments(argv):
                         help="only these rows or groups of rows")
     parser.add_argument("--without", type=names_of, default=set(), metavar="NAME,...",
                         help="all but these")
+    parser.add_argument("--commit", metavar="NAME",
+                        help="what was built, where neither the build nor git tells")
     parser.add_argument("--list", action="store_true", help="list the rows and end")
     parser.add_argument("--simgpu", action="store_true",
                         help="on the simulated machine, as far as that goes")
@@ -118,6 +120,7 @@ def main(argv):
     arguments.out = arguments.out or os.path.join(arguments.build, "gpu-report")
     machine = Machine(arguments.build, arguments.out, arguments.simgpu, arguments.set)
     facts = facts_of(machine)
+    facts["commit"] = arguments.commit or facts["commit"]
     facts["command"] = " ".join(["tests/gpu/run.sh", *argv])
     run_rows(chosen, machine, arguments.budget,
              lambda: write_report(arguments.out, facts, chosen))

@@ -58,36 +58,47 @@ def program_rows():
                   6, partial(program.check_runtime, kind))
     yield Row("saxpy", "result right, bare and under `cuslice run`; quota seen and refused", 5,
               program.check_saxpy)
-    for mode in ("queue", "graph"):
-        yield Row(f"busy.{mode}", "at 50 % and 25 %: that part of the GPU, within 2 points", 18,
-                  partial(program.check_busy, mode))
+    for name, title, seconds in SEMANTICS:
+        yield Row(f"semantics.{name}", title, seconds, partial(driver.check_semantics, name))
 
 
-def share_rows():
-    """Own workloads first; then those of PyTorch, which share their processes."""
+def framework_row(name, title, seconds):
+    return Row(name, f"{title}: results equal to a bare run, quota seen, out of memory beyond it, "
+               "recovery", seconds, partial(program.check_framework, name))
+
+
+def measure_rows():
     yield Row("gpu_time", "who measures GPU time outside the library sees kernels of known length "
-              "within a point", 15, shares.check_gpu_time)
-    yield Row("launch_cost", "a launch costs 2 ns more with a quota or 100 %, 30 ns with a share and "
-              "tokens left", 12, shares.check_launch_cost)
-    yield Row("clocks", "the time of events and of kernels is the host's within 500 ppm", 8,
+              "within a point", 12, shares.check_gpu_time)
+    yield Row("clocks", "the time of events and of kernels is the host's within 500 ppm", 7,
               shares.check_clocks)
-    for workload in shares.WORKLOADS:
+    yield Row("launch_cost", "a launch costs 2 ns more with a quota or 100 %, 30 ns with a share and "
+              "tokens left", 8, shares.check_launch_cost)
+
+
+def share_rows(wanted):
+    """Those of one program follow one another: they share its processes, of which PyTorch's take
+    long to start."""
+    for workload, (its_program, _) in shares.WORKLOADS.items():
+        if its_program != wanted:
+            continue
         yield Row(f"share.{workload}", "at 10, 25, 50, 75 and 100 %: that part of the GPU's time, "
-                  "within a point, and of the work", 45 if workload == "gemm" else 25,
+                  "within a point, and of the work", 45 if workload == "gemm" else 20,
                   partial(shares.check_share, workload))
         yield Row(f"overhead.{workload}", "with 100 %, and with a quota alone: at most 0.5 % "
-                  "slower than bare", 20, partial(shares.check_overhead, workload))
+                  "slower than bare", 17, partial(shares.check_overhead, workload))
 
 
 def family_rows():
     for name in families.FAMILIES:
         yield Row(f"family.{name}", "what it takes of the device, as another process sees it, is "
-                  "charged", 12 if name == "heap" else 6, partial(families.check_family, name))
+                  "charged", 12 if name == "heap" else 5, partial(families.check_family, name))
 
 
+def memory_rows():
     for name in program.TORCH_ALLOCATORS:
         yield Row(f"torch-memory.{name}", "PyTorch is refused at the quota, three times alike, and "
-                  "goes on", 25, partial(program.check_torch_memory, name))
+                  "goes on", 20, partial(program.check_torch_memory, name))
 
 
 def group_rows():
@@ -100,27 +111,23 @@ def group_rows():
 
 
 def rows_of_evidence():
-    for name, title, seconds in SEMANTICS:
-        yield Row(f"semantics.{name}", title, seconds, partial(driver.check_semantics, name))
     yield Row("allocations", "what an allocation takes of the device could be measured", 10,
               driver.check_allocations)
     yield Row("charges", "the ledger charges at least what the driver takes", 20,
               driver.check_charges)
-    name, title, seconds = FRAMEWORKS[0]
-    yield Row(name, f"{title}: results equal to a bare run, quota seen, out of memory beyond it, "
-              "recovery", seconds, partial(program.check_framework, name))
-    yield Row("trace.client", "lookups and calls of a client are logged", 2,
-              partial(program.check_trace, "client"))
-    yield Row("trace.runtime", "lookups and calls of the CUDA runtime are logged", 4,
-              partial(program.check_trace, "runtime"))
-    yield Row("trace.torch", "lookups and calls of PyTorch are logged", 20,
-              partial(program.check_trace, "torch"))
-    yield Row("busy.sync", "at 50 % and 25 %: that part of the GPU, within 2 points", 18,
-              partial(program.check_busy, "sync"))
+    for mode in ("queue", "graph", "sync"):
+        yield Row(f"busy.{mode}", "at 50 % and 25 %: that part of the GPU, within 2 points", 18,
+                  partial(program.check_busy, mode))
     yield Row("costs", "cuslice-bench runs; its figures", 40, program.check_costs)
-    for name, title, seconds in FRAMEWORKS[1:]:
-        yield Row(name, f"{title}: as PyTorch", seconds, partial(program.check_framework, name))
+    for what, title, seconds in (("client", "a client", 2), ("runtime", "the CUDA runtime", 4),
+                                 ("torch", "PyTorch", 20)):
+        yield Row(f"trace.{what}", f"lookups and calls of {title} are logged", seconds,
+                  partial(program.check_trace, what))
+    for framework in FRAMEWORKS[1:]:
+        yield framework_row(*framework)
 
 
 def all_rows():
-    return [*first_rows(), *program_rows(), *share_rows(), *family_rows(), *group_rows(), *rows_of_evidence()]
+    return [*first_rows(), *program_rows(), *measure_rows(), *family_rows(),
+            *share_rows("gpu-load"), framework_row(*FRAMEWORKS[0]), *share_rows("torch"),
+            *group_rows(), *memory_rows(), *rows_of_evidence()]
