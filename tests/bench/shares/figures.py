@@ -122,8 +122,8 @@ def cell_figures(share, bare_runs, runs):
 
 
 def verdict_of(share, tolerance, keeps, figures):
-    """None where the cell holds, else what is wrong. tolerance in points; keeps: what a program that
-    is bound by its host has to keep, in % of what it may have."""
+    """None where the cell holds, else what is wrong. tolerance in points; keeps: what a program
+    that is bound by its host has to keep, in % of what it may have."""
     use, wanted = figures["use"], min(share, figures["bare"])
     if use > share + tolerance:
         return f"more than {share:g} + {tolerance:g} %"

@@ -33,7 +33,8 @@ burst is spent.
   2 points or more.
 * *stall ms*: the longest time without any GPU time, to within 5 ms. *start ms*: GPU time beyond the share in the first
   second.
-* *work*: kernels ended, in % of the part of the bare program's that the share stands for. *sampled*: launches that were measured by a pair of events, in %.
+* *work*: kernels ended, in % of the part of the bare program's that the share stands for. *sampled*: launches
+  that were measured by a pair of events, in %.
 * The last column says *ok*, or what is missed. *2nd try*: the cell had missed, by what is told, and was measured once
   more.
 """

@@ -68,7 +68,8 @@ class Figures(unittest.TestCase):
     def test_rounds(self):
         def run(use, rate):
             return {"use": use, "kernels_per_s": rate, "windows": [use - 1, use + 1],
-                    "lowest": use - 2, "highest": use + 2, "stall_ms": use, "start_ms": 1, "sampled": 0}
+                    "lowest": use - 2, "highest": use + 2, "stall_ms": use, "start_ms": 1,
+                    "sampled": 0}
 
         got = figures.cell_figures(
             25, [run(100, 1000), run(98, 980)], [run(24, 240), run(26, 260)])
