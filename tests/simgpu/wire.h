@@ -28,6 +28,7 @@
 #define WIRE_MAX_FAILURES 32
 #define WIRE_MAX_KERNELS  64
 #define WIRE_NAME_LEN     64
+#define WIRE_NOTE_LEN     64
 
 enum wire_kind {
 	WIRE_HELLO = 1,      /* reply; carries two fds: the ring (memfd) and the machine (memfd) */
@@ -41,6 +42,13 @@ enum wire_kind {
 	WIRE_UNSUPPORTED, /* no reply; counts a call that simgpu does not have, by name */
 	WIRE_NVML_PROCESSES, /* reply; up to WIRE_MAX_DEPS pids and bytes with a context on device
 			      */
+	WIRE_ARENA,          /* reply with an fd: a file for the linear memory of this process */
+	WIRE_BLOCK_CREATE, /* reply; a block of bytes on device with one reference; gives its id */
+	WIRE_BLOCK_SHARE,  /* reply; the same of bytes that are held already, in the arena */
+	WIRE_BLOCK_REFER,  /* reply; one more reference, by id or by file; tells all of the block */
+	WIRE_BLOCK_FILE,   /* reply with an fd, to map the bytes of a block */
+	WIRE_BLOCK_EXPORT, /* reply with an fd that keeps the block for as long as it is open */
+	WIRE_BLOCK_DROP,   /* no reply; one reference less */
 };
 
 enum wire_status { WIRE_OK = 0, WIRE_NO_MEMORY = 2, WIRE_BAD_REQUEST = 22 };
@@ -67,6 +75,17 @@ struct wire_op {
 	uint64_t deps[WIRE_MAX_DEPS];
 };
 
+/* A block is memory that more than one process may hold. It ends, and its bytes come back to the
+ * process that they were taken from, when no process refers to it and no exported fd is open. A
+ * process that dies drops its references; the bytes of a block that others keep stay its own. */
+struct wire_block {
+	uint64_t id;     /* 0: REFER by file */
+	uint64_t offset; /* SHARE: of its first byte in the arena */
+	uint64_t file_device, file_inode;
+	uint32_t is_free;            /* CREATE: host memory, costs no byte of the device */
+	uint8_t note[WIRE_NOTE_LEN]; /* CREATE: kept for whoever refers to it */
+};
+
 struct wire_request {
 	uint32_t kind; /* enum wire_kind */
 	int32_t device;
@@ -75,6 +94,7 @@ struct wire_request {
 	union {
 		uint32_t context;
 		char name[WIRE_NAME_LEN];
+		struct wire_block block;
 		struct wire_op
 			op; /* SUBMIT: only offsetof(op.deps) + 8 * dep_count bytes are sent */
 	};
@@ -84,9 +104,12 @@ struct wire_reply {
 	uint32_t status; /* enum wire_status */
 	uint32_t context;
 	uint64_t free_bytes, total_bytes, held_bytes;
-	uint64_t peak_bytes;  /* ACCOUNT: most that was held at a time */
-	uint64_t gpu_time_ns; /* ACCOUNT: time in which at least one block of its kernels ran */
-	uint64_t kernels;     /* ACCOUNT: kernels that ended */
+	uint64_t peak_bytes;     /* ACCOUNT: most that was held at a time */
+	uint64_t gpu_time_ns;    /* ACCOUNT: time in which at least one block of its kernels ran */
+	uint64_t kernels;        /* ACCOUNT: kernels that ended */
+	struct wire_block block; /* BLOCK_*: what it is */
+	uint64_t block_bytes;
+	int32_t block_device;
 	uint32_t process_count;
 	struct {
 		int32_t pid;

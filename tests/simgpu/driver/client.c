@@ -55,8 +55,8 @@ static bool send_packet(int fd, const struct wire_request *request, size_t bytes
 	return sent == (ssize_t)bytes;
 }
 
-/* fds  room for the two that come with the answer to HELLO, or NULL; -1 where none came */
-static bool receive_reply(int fd, struct wire_reply *ret_reply, int fds[2])
+/* fds  room for `count` that come with the answer, at most 2; left alone where they do not */
+static bool receive_reply(int fd, struct wire_reply *ret_reply, int fds[], size_t count)
 {
 	union {
 		struct cmsghdr header;
@@ -66,7 +66,7 @@ static bool receive_reply(int fd, struct wire_reply *ret_reply, int fds[2])
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 	ssize_t received;
 
-	if (fds) {
+	if (count > 0) {
 		message.msg_control = &control;
 		message.msg_controllen = sizeof(control);
 	}
@@ -75,11 +75,11 @@ static bool receive_reply(int fd, struct wire_reply *ret_reply, int fds[2])
 	} while (received < 0 && errno == EINTR);
 	if (received <= 0)
 		return false;
-	const struct cmsghdr *header = fds ? CMSG_FIRSTHDR(&message) : NULL;
+	const struct cmsghdr *header = count > 0 ? CMSG_FIRSTHDR(&message) : NULL;
 
 	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-		header->cmsg_len == CMSG_LEN(2 * sizeof(int)))
-		memcpy(fds, CMSG_DATA(header), 2 * sizeof(int));
+		header->cmsg_len == CMSG_LEN(count * sizeof(int)))
+		memcpy(fds, CMSG_DATA(header), count * sizeof(int));
 	return true;
 }
 
@@ -103,7 +103,7 @@ static bool say_hello(int fd)
 	struct wire_reply reply;
 	int fds[2] = {-1, -1};
 
-	if (!send_packet(fd, &hello, sizeof(hello)) || !receive_reply(fd, &reply, fds) ||
+	if (!send_packet(fd, &hello, sizeof(hello)) || !receive_reply(fd, &reply, fds, 2) ||
 		fds[0] < 0)
 		return false;
 	client.ring = map_shared(fds[0], sizeof(*client.ring));
@@ -154,16 +154,28 @@ bool client_send(const struct wire_request *request, size_t bytes)
 	return send_packet(atomic_load(&client.fd), request, bytes);
 }
 
-bool client_ask(const struct wire_request *request, struct wire_reply *ret_reply)
+static bool ask(
+	const struct wire_request *request, struct wire_reply *ret_reply, int fds[], size_t count)
 {
 	const int fd = atomic_load(&client.fd);
 
 	pthread_mutex_lock(&client.ask_lock);
-	const bool answered =
-		send_packet(fd, request, sizeof(*request)) && receive_reply(fd, ret_reply, NULL);
+	const bool answered = send_packet(fd, request, sizeof(*request)) &&
+			      receive_reply(fd, ret_reply, fds, count);
 
 	pthread_mutex_unlock(&client.ask_lock);
 	return answered;
+}
+
+bool client_ask(const struct wire_request *request, struct wire_reply *ret_reply)
+{
+	return ask(request, ret_reply, NULL, 0);
+}
+
+bool client_ask_fd(const struct wire_request *request, struct wire_reply *ret_reply, int *ret_fd)
+{
+	*ret_fd = -1;
+	return ask(request, ret_reply, ret_fd, 1);
 }
 
 bool client_is_alive(void)

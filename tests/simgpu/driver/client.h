@@ -34,6 +34,9 @@ bool client_send(const struct wire_request *request, size_t bytes);
  */
 bool client_ask(const struct wire_request *request, struct wire_reply *ret_reply);
 
+/* The same for a reply that brings an fd, which is the caller's to close; -1 where none came. */
+bool client_ask_fd(const struct wire_request *request, struct wire_reply *ret_reply, int *ret_fd);
+
 /* Returns false once the server has gone. Does not block. */
 bool client_is_alive(void);
 

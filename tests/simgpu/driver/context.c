@@ -140,21 +140,45 @@ CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ct
 	return ctx->legacy ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+static bool add_context(struct deps *deps, CUcontext ctx)
+{
+	bool complete = deps_add_all(deps, &ctx->orphans);
+
+	for (CUstream stream = ctx->streams; stream; stream = stream->next_in_context)
+		complete = complete && deps_add(deps, stream->last) &&
+			   deps_add_all(deps, &stream->waits);
+	return complete;
+}
+
+static CUresult wait_for(struct deps *deps, bool is_complete)
+{
+	const CUresult result = is_complete ? ops_wait_all(deps) : CUDA_ERROR_OUT_OF_MEMORY;
+
+	deps_clear(deps);
+	return result;
+}
+
 CUresult context_wait(CUcontext ctx)
 {
 	struct deps deps = {0};
-	bool complete;
 
 	driver_lock();
-	complete = deps_add_all(&deps, &ctx->orphans);
-	for (CUstream stream = ctx->streams; stream; stream = stream->next_in_context)
-		complete = complete && deps_add(&deps, stream->last) &&
-			   deps_add_all(&deps, &stream->waits);
-	driver_unlock();
-	const CUresult result = complete ? ops_wait_all(&deps) : CUDA_ERROR_OUT_OF_MEMORY;
+	const bool is_complete = add_context(&deps, ctx);
 
-	deps_clear(&deps);
-	return result;
+	driver_unlock();
+	return wait_for(&deps, is_complete);
+}
+
+CUresult contexts_wait(void)
+{
+	struct deps deps = {0};
+	bool is_complete = true;
+
+	driver_lock();
+	for (CUcontext ctx = contexts; ctx; ctx = ctx->next)
+		is_complete = is_complete && add_context(&deps, ctx);
+	driver_unlock();
+	return wait_for(&deps, is_complete);
 }
 
 void contexts_for_each(

@@ -61,6 +61,9 @@ CUresult context_destroy(CUcontext ctx);
 /* Waits for all that was submitted in `ctx` up to now. */
 CUresult context_wait(CUcontext ctx);
 
+/* Waits for all that was submitted in any context up to now. */
+CUresult contexts_wait(void);
+
 /* Makes `ctx` the last of the calling thread's stack. */
 CUresult context_push(CUcontext ctx);
 

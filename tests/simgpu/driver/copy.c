@@ -72,7 +72,7 @@ static CUresult place_array(
 
 /* Checks the memory that a side touches and completes what is known of it. */
 static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy, size_t x, size_t y,
-	size_t z, size_t slice_rows)
+	size_t z, size_t slice_rows, bool is_write)
 {
 	const bool is_plane = copy->Depth <= 1;
 	struct memory memory;
@@ -91,7 +91,7 @@ static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy, size_t 
 
 	if (side->is_device && !is_known)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (is_known && !side->is_host && !memory_holds(side->start, span))
+	if (is_known && !side->is_host && !memory_holds(side->start, span, is_write))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!is_known && side->start == 0)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -105,12 +105,12 @@ static CUresult place_copy(
 {
 	src->pitch = copy->srcPitch;
 	dst->pitch = copy->dstPitch;
-	CUresult result =
-		place_side(src, copy, copy->srcXInBytes, copy->srcY, copy->srcZ, copy->srcHeight);
+	CUresult result = place_side(
+		src, copy, copy->srcXInBytes, copy->srcY, copy->srcZ, copy->srcHeight, false);
 
 	if (result == CUDA_SUCCESS)
-		result = place_side(
-			dst, copy, copy->dstXInBytes, copy->dstY, copy->dstZ, copy->dstHeight);
+		result = place_side(dst, copy, copy->dstXInBytes, copy->dstY, copy->dstZ,
+			copy->dstHeight, true);
 	*work = (struct work_copy){
 		.dst = (char *)dst->start,
 		.src = (const char *)src->start,

@@ -17,6 +17,8 @@
 /* Address space for allocations; memory.c owns the contents. */
 struct arena {
 	bool is_open;
+	bool is_shared; /* a file of the server's, that other processes may map too */
+	uintptr_t base;
 	struct treap *free;
 };
 

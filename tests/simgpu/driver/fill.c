@@ -19,7 +19,7 @@ CUresult fill_work(CUdeviceptr dst, size_t pitch, uint32_t value, uint32_t eleme
 	if (dst % element_bytes != 0 || (height > 1 && pitch % element_bytes != 0) ||
 		(height > 1 && pitch < width * element_bytes))
 		return CUDA_ERROR_INVALID_VALUE;
-	if (!is_empty && !memory_holds(dst, (height - 1) * pitch + width * element_bytes))
+	if (!is_empty && !memory_holds(dst, (height - 1) * pitch + width * element_bytes, true))
 		return CUDA_ERROR_INVALID_VALUE;
 	struct work *work = work_create(WORK_FILL);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Arenas of address space, and the set of allocations.
+ * The set of allocations.
  */
 #include "memory.h"
 
@@ -12,153 +12,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "client.h"
 #include "context.h"
 #include "device.h"
 #include "entry.h"
 #include "pool.h"
 
-#define ARENA_ALIGN ((uint64_t)2 << 20)
-#define LOW_BYTES   ((uint64_t)512 << 20)
-#define LOW_ADDRESS ((uintptr_t)0x40000000)
-/* Address space is cheap: so much more than memory that it never runs out by fragmentation. */
-#define ARENA_FACTOR  4
 #define MIN_ALIGNMENT 512
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct treap *known;
-static struct arena low_arena;
 static uint64_t last_id;
-
-static void *map_arena(void *hint, uint64_t bytes)
-{
-	void *ptr = mmap(hint, bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (ptr == MAP_FAILED)
-		return NULL;
-	/* A touched byte is to cost a page, not 2 MiB; and a core dump not the whole device. */
-	madvise(ptr, bytes, MADV_NOHUGEPAGE);
-	madvise(ptr, bytes, MADV_DONTDUMP);
-	return ptr;
-}
-
-static bool add_free_range(struct arena *arena, uintptr_t base, uint64_t size)
-{
-	struct treap *range = calloc(1, sizeof(*range));
-
-	if (!range)
-		return false;
-	range->base = base;
-	range->size = size;
-	treap_insert(&arena->free, range);
-	return true;
-}
-
-static bool open_arena(struct arena *arena, const struct wire_device *info)
-{
-	uint64_t bytes = (info->memory_bytes * ARENA_FACTOR + ARENA_ALIGN) & ~(ARENA_ALIGN - 1);
-	void *ptr = NULL;
-
-	while (!ptr && bytes > ARENA_ALIGN) {
-		ptr = map_arena(NULL, bytes);
-		if (!ptr)
-			bytes = (bytes / 2) & ~(ARENA_ALIGN - 1);
-	}
-	if (!ptr)
-		return false;
-	const uintptr_t base = ((uintptr_t)ptr + ARENA_ALIGN - 1) & ~(uintptr_t)(ARENA_ALIGN - 1);
-
-	arena->is_open = add_free_range(arena, base, bytes - (base - (uintptr_t)ptr));
-	return arena->is_open;
-}
-
-static bool open_low_arena(struct arena *arena)
-{
-	void *ptr = map_arena((void *)LOW_ADDRESS, LOW_BYTES);
-
-	if (ptr && (uintptr_t)ptr + LOW_BYTES <= UINT32_MAX) {
-		arena->is_open = add_free_range(arena, (uintptr_t)ptr, LOW_BYTES);
-		return arena->is_open;
-	}
-	if (ptr)
-		munmap(ptr, LOW_BYTES);
-	return false;
-}
-
-/* Returns the address of `bytes` of address space, or 0. */
-static uintptr_t take_range(struct arena *arena, uint64_t bytes)
-{
-	struct treap *range = treap_first_fit(arena->free, bytes);
-
-	if (!range)
-		return 0;
-	const uintptr_t base = range->base;
-
-	treap_remove(&arena->free, base);
-	if (range->size > bytes) {
-		range->base += bytes;
-		range->size -= bytes;
-		treap_insert(&arena->free, range);
-	} else {
-		free(range);
-	}
-	return base;
-}
-
-/* Makes [from, to) zero. Only what is not zero is written: reading untouched memory is free. */
-static void clear_bytes(uintptr_t from, uintptr_t to)
-{
-	unsigned char *bytes = (unsigned char *)from;
-	const size_t count = from < to ? to - from : 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (bytes[i]) {
-			memset(bytes + i, 0, count - i);
-			return;
-		}
-	}
-}
-
-/* Makes [from, to), which lies in the free range [low, high), zero for its next owner, and gives
- * the pages that are free as a whole back to the machine. */
-static void clear_range(uintptr_t from, uintptr_t to, uintptr_t low, uintptr_t high)
-{
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	const uintptr_t low_page = (low + page - 1) & ~(page - 1), from_page = from & ~(page - 1);
-	const uintptr_t high_page = high & ~(page - 1), to_page = (to + page - 1) & ~(page - 1);
-	const uintptr_t first = low_page > from_page ? low_page : from_page;
-	const uintptr_t last = high_page < to_page ? high_page : to_page;
-
-	if (first >= last) {
-		clear_bytes(from, to);
-		return;
-	}
-	madvise((void *)first, last - first, MADV_DONTNEED);
-	clear_bytes(from, first);
-	clear_bytes(last, to);
-}
-
-/* Gives `range`, whose node is used up here, back and joins it with its free neighbours. */
-static void give_range(struct arena *arena, struct treap *range)
-{
-	const uintptr_t from = range->base, to = range->base + range->size;
-	struct treap *before = treap_find(arena->free, from - 1);
-	struct treap *after = treap_remove(&arena->free, to);
-
-	if (after) {
-		range->size += after->size;
-		free(after);
-	}
-	if (before) {
-		treap_remove(&arena->free, before->base);
-		range->base = before->base;
-		range->size += before->size;
-		free(before);
-	}
-	clear_range(from, to, range->base, range->base + range->size);
-	treap_insert(&arena->free, range);
-}
 
 static uint64_t round_up(const struct device *device, uint64_t size)
 {
@@ -198,22 +63,11 @@ static void know(struct memory *memory)
 	treap_insert(&known, &memory->range);
 }
 
-static uintptr_t take_range_of(struct arena *arena, const struct device *device, uint64_t bytes)
-{
-	if (!arena->is_open) {
-		if (arena == &low_arena)
-			open_low_arena(arena);
-		else
-			open_arena(arena, device->info);
-	}
-	return take_range(arena, bytes);
-}
-
 /* Finds addresses for `memory`, whose arena and size are set. */
-static bool place(struct memory *memory, const struct device *device)
+static bool place(struct memory *memory, struct device *device)
 {
 	pthread_mutex_lock(&lock);
-	memory->range.base = take_range_of(memory->arena, device, memory->range.size);
+	memory->range.base = arena_take(memory->arena, device, memory->range.size);
 	if (memory->range.base)
 		know(memory);
 	pthread_mutex_unlock(&lock);
@@ -239,7 +93,7 @@ CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsig
 	memory->flags = flags;
 	memory->ctx = ctx;
 	memory->device = device;
-	memory->arena = low ? &low_arena : &device->arena;
+	memory->arena = low ? &arena_low : &device->arena;
 	if (!memory_charge(device, memory->range.size)) {
 		free(memory);
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -253,6 +107,23 @@ CUresult memory_reserve(CUcontext ctx, enum memory_kind kind, size_t size, unsig
 	return CUDA_SUCCESS;
 }
 
+static void drop_block(uint64_t id)
+{
+	const struct wire_request request = {.kind = WIRE_BLOCK_DROP, .block = {.id = id}};
+
+	client_send(&request, sizeof(request));
+}
+
+/* Its pages begin where the other process's do. */
+static void unmap_imported(const struct memory *memory)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const uintptr_t first = memory->range.base & ~(page - 1);
+
+	munmap((void *)first, memory->range.base + memory->range.size - first);
+	drop_block(memory->block_id);
+}
+
 static bool is_on_device(const struct memory *memory)
 {
 	return memory->kind == MEMORY_DEVICE || memory->kind == MEMORY_MANAGED ||
@@ -264,26 +135,19 @@ static bool is_part(const struct memory *memory)
 	return memory->kind == MEMORY_POOLED || memory->kind == MEMORY_GRAPH;
 }
 
-/* Gives addresses back; without memory for the node they are lost, but no bytes. */
-static void give_addresses_locked(struct arena *arena, uintptr_t base, uint64_t bytes)
-{
-	struct treap *range = calloc(1, sizeof(*range));
-
-	if (!range)
-		return;
-	range->base = base;
-	range->size = bytes;
-	give_range(arena, range);
-}
-
 /* Gives the addresses and bytes of `memory`, which is no longer known, back. */
 static void give_up_locked(struct memory *memory)
 {
 	if (is_on_device(memory)) {
-		give_addresses_locked(memory->arena, memory->range.base, memory->range.size);
-		memory_discharge(memory->device, memory->range.size);
+		arena_give(memory->arena, memory->range.base, memory->range.size);
+		if (memory->block_id)
+			drop_block(memory->block_id);
+		else
+			memory_discharge(memory->device, memory->range.size);
 	} else if (memory->kind == MEMORY_HOST || memory->kind == MEMORY_EXTERNAL) {
 		munmap((void *)memory->range.base, memory->range.size);
+	} else if (memory->kind == MEMORY_IMPORTED) {
+		unmap_imported(memory);
 	}
 	free(memory);
 }
@@ -364,12 +228,91 @@ bool memory_find(CUdeviceptr address, struct memory *ret_memory)
 	return memory != NULL;
 }
 
-bool memory_holds(CUdeviceptr address, size_t bytes)
+bool memory_holds(CUdeviceptr address, size_t bytes, bool is_write)
 {
-	struct memory memory;
+	const unsigned needed =
+		is_write ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_READ;
+	bool is_held = false, is_further = true;
 
-	return memory_find(address, &memory) &&
-	       bytes <= memory.range.size - (address - memory.range.base);
+	pthread_mutex_lock(&lock);
+	while (is_further && !is_held) {
+		const struct memory *memory =
+			(const struct memory *)treap_find(known, (uintptr_t)address);
+		const bool is_mapped = memory && memory->kind == MEMORY_MAPPED;
+		const size_t room =
+			memory ? memory->range.size - (address - memory->range.base) : 0;
+
+		is_further = is_mapped && (memory->access & needed) == needed;
+		is_held = memory && bytes <= room && (is_further || !is_mapped);
+		address += room;
+		bytes -= room;
+	}
+	pthread_mutex_unlock(&lock);
+	return is_held;
+}
+
+bool memory_add(const struct memory *memory)
+{
+	struct memory *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return false;
+	*copy = *memory;
+	pthread_mutex_lock(&lock);
+	know(copy);
+	pthread_mutex_unlock(&lock);
+	return true;
+}
+
+void memory_remove(uintptr_t base)
+{
+	pthread_mutex_lock(&lock);
+	free(treap_remove(&known, base));
+	pthread_mutex_unlock(&lock);
+}
+
+void memory_set_access(uintptr_t base, unsigned access)
+{
+	pthread_mutex_lock(&lock);
+	struct memory *memory = (struct memory *)treap_find(known, base);
+
+	if (memory && memory->kind == MEMORY_MAPPED)
+		memory->access = access;
+	pthread_mutex_unlock(&lock);
+}
+
+static bool share_locked(struct memory *memory)
+{
+	const struct wire_request request = {
+		.kind = WIRE_BLOCK_SHARE,
+		.device = memory->device->index,
+		.bytes = memory->range.size,
+		.block = {.offset = memory->range.base - memory->arena->base},
+	};
+	struct wire_reply reply;
+
+	if (memory->block_id)
+		return true;
+	if (!client_ask(&request, &reply) || reply.status != WIRE_OK)
+		return false;
+	memory->block_id = reply.block.id;
+	return true;
+}
+
+CUresult memory_share(CUdeviceptr address, struct memory *ret_memory)
+{
+	CUresult result = CUDA_ERROR_INVALID_VALUE;
+
+	pthread_mutex_lock(&lock);
+	struct memory *memory = (struct memory *)treap_find(known, (uintptr_t)address);
+
+	if (memory && memory->kind == MEMORY_DEVICE && memory->range.base == address &&
+		memory->arena->is_shared)
+		result = share_locked(memory) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+	if (result == CUDA_SUCCESS)
+		*ret_memory = *memory;
+	pthread_mutex_unlock(&lock);
+	return result;
 }
 
 /* Returns the lowest allocation of `ctx` from `from` on, or NULL. */
@@ -406,7 +349,7 @@ void memory_release_all(CUcontext ctx)
 uintptr_t memory_take_addresses(struct device *device, uint64_t bytes)
 {
 	pthread_mutex_lock(&lock);
-	const uintptr_t base = take_range_of(&device->arena, device, bytes);
+	const uintptr_t base = arena_take(&device->arena, device, bytes);
 
 	pthread_mutex_unlock(&lock);
 	return base;
@@ -415,7 +358,7 @@ uintptr_t memory_take_addresses(struct device *device, uint64_t bytes)
 void memory_give_addresses(struct device *device, uintptr_t base, uint64_t bytes)
 {
 	pthread_mutex_lock(&lock);
-	give_addresses_locked(&device->arena, base, bytes);
+	arena_give(&device->arena, base, bytes);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -446,4 +389,38 @@ void memory_remove_part(uintptr_t base)
 
 	pthread_mutex_unlock(&lock);
 	free(memory);
+}
+
+CUdeviceptr memory_open_again(CUcontext ctx, uint64_t block_id)
+{
+	struct memory *memory;
+	uintptr_t from = 0;
+
+	pthread_mutex_lock(&lock);
+	while ((memory = next_of(known, ctx, from)) != NULL) {
+		from = memory->range.base + 1;
+		if (memory->kind == MEMORY_IMPORTED && memory->block_id == block_id)
+			break;
+	}
+	if (memory)
+		memory->opened++;
+	const CUdeviceptr address = memory ? memory->range.base : 0;
+
+	pthread_mutex_unlock(&lock);
+	return address;
+}
+
+bool memory_close(CUdeviceptr address)
+{
+	pthread_mutex_lock(&lock);
+	struct memory *memory = (struct memory *)treap_find(known, (uintptr_t)address);
+	const bool is_there =
+		memory && memory->kind == MEMORY_IMPORTED && memory->range.base == address;
+
+	if (is_there && --memory->opened == 0) {
+		treap_remove(&known, (uintptr_t)address);
+		give_up_locked(memory);
+	}
+	pthread_mutex_unlock(&lock);
+	return is_there;
 }

@@ -5,7 +5,9 @@
  *
  * Device memory is memory of this process: a device pointer is a host address. Each device has one
  * large mapping without reserve, which costs nothing until it is touched and stays one mapping
- * however many allocations lie in it. The bytes themselves are accounted by the server.
+ * however many allocations lie in it. The bytes themselves are accounted by the server. The mapping
+ * is of a file, so that other processes can map an allocation too (ipc.c). What is mapped by
+ * virtual memory management (vmm.c) is known here as well.
  *
  * All functions are safe from any thread.
  */
@@ -31,6 +33,8 @@ enum memory_kind {
 	MEMORY_GRAPH,      /* made by a node of a graph: graph_memory.h */
 	MEMORY_HOST,       /* allocated by the driver */
 	MEMORY_REGISTERED, /* the program's own */
+	MEMORY_MAPPED,     /* by cuMemMap */
+	MEMORY_IMPORTED,   /* by cuIpcOpenMemHandle */
 };
 
 /* What is known of an allocation. */
@@ -38,11 +42,16 @@ struct memory {
 	struct treap range;
 	size_t size; /* as asked for; the range is rounded up */
 	enum memory_kind kind;
-	unsigned flags; /* as given by the caller */
-	CUcontext ctx;
-	struct arena *arena; /* of what is taken from the device */
-	struct device *device;
-	void *owner; /* of a part: its pool, or its struct graph_memory */
+	unsigned flags;        /* as given by the caller */
+	CUcontext ctx;         /* NULL for what belongs to none: mapped memory */
+	struct device *device; /* that it lies on; NULL: on none */
+	struct arena *arena;   /* of what is taken from the device */
+	unsigned access; /* of mapped memory: enum CUmemAccess_flags_enum, best of all devices */
+	unsigned handle_types; /* of mapped memory: CUmemAllocationHandleType, that may be exported
+				*/
+	void *owner;           /* of a part: its pool, or its struct graph_memory */
+	uint64_t block_id;     /* as the server knows it; 0: only this process holds it */
+	unsigned opened;       /* of imported memory: how often */
 	uint64_t id;
 };
 
@@ -86,8 +95,28 @@ bool memory_remove_host(enum memory_kind kind, void *address, size_t *ret_size);
  */
 bool memory_find(CUdeviceptr address, struct memory *ret_memory);
 
-/* Returns whether `bytes` from `address` on lie in one allocation. */
-bool memory_holds(CUdeviceptr address, size_t bytes);
+/* Returns whether `bytes` from `address` on lie in one allocation, or in mapped memory without a
+ * gap, which may be accessed so. */
+bool memory_holds(CUdeviceptr address, size_t bytes, bool is_write);
+
+/* Makes mapped or imported memory known, or forgets what begins at `base`. `memory` is copied; its
+ * range, kind and all that this kind has are set.
+ * Returns  false where memory is out */
+bool memory_add(const struct memory *memory);
+void memory_remove(uintptr_t base);
+
+/* Sets the access of the mapped memory that begins at `base`. */
+void memory_set_access(uintptr_t base, unsigned access);
+
+/* Makes the linear device allocation that begins at `address` known to the server as a block.
+ * Returns  CUDA_ERROR_INVALID_VALUE where there is none that can be shared */
+CUresult memory_share(CUdeviceptr address, struct memory *ret_memory);
+
+/* Finds memory imported into `ctx` by its block and opens it once more; 0 where there is none. */
+CUdeviceptr memory_open_again(CUcontext ctx, uint64_t block_id);
+
+/* Closes imported memory. Returns false where none begins at `address`. */
+bool memory_close(CUdeviceptr address);
 
 /* Gives back what belongs to `ctx`, of every kind but parts. */
 void memory_release_all(CUcontext ctx);

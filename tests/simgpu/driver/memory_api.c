@@ -141,7 +141,8 @@ static CUresult release(CUdeviceptr address)
 	if (result != CUDA_SUCCESS)
 		return result;
 	if (!memory_find(address, &memory) || memory.range.base != address ||
-		memory.kind == MEMORY_HOST || memory.kind == MEMORY_REGISTERED)
+		memory.kind == MEMORY_HOST || memory.kind == MEMORY_REGISTERED ||
+		memory.kind == MEMORY_MAPPED)
 		return CUDA_ERROR_INVALID_VALUE;
 	result = context_wait(memory.ctx);
 	return result == CUDA_SUCCESS ? release_found(&memory) : result;

@@ -11,9 +11,20 @@
 #include "stream.h"
 #include "work.h"
 
+/* The server numbers blocks and we all else: the two are not to meet. */
+#define BLOCK_IDS ((uint64_t)1 << 63)
+
 static bool is_device(const struct memory *memory)
 {
-	return memory->kind != MEMORY_HOST && memory->kind != MEMORY_REGISTERED;
+	return memory->kind != MEMORY_HOST && memory->kind != MEMORY_REGISTERED &&
+	       (memory->kind != MEMORY_MAPPED || memory->device);
+}
+
+static int ordinal_of(const struct memory *memory)
+{
+	if (memory->device)
+		return device_ordinal(memory->device);
+	return memory->ctx ? device_ordinal(memory->ctx->device) : -1;
 }
 
 /* Finds attributes that are an int or an enum; false: it is none of those. */
@@ -23,8 +34,10 @@ static bool find_int(CUpointer_attribute attribute, const struct memory *memory,
 	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
 		*ret_value = is_device(memory) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
 		return true;
-	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
 	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+		*ret_value = memory->kind == MEMORY_DEVICE && memory->arena->is_shared;
+		return true;
+	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
 	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
 		*ret_value = 0;
 		return true;
@@ -32,13 +45,15 @@ static bool find_int(CUpointer_attribute attribute, const struct memory *memory,
 		*ret_value = memory->kind == MEMORY_MANAGED;
 		return true;
 	case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-		*ret_value = device_ordinal(memory->device ? memory->device : memory->ctx->device);
+		*ret_value = ordinal_of(memory);
 		return true;
 	case CU_POINTER_ATTRIBUTE_MAPPED:
 		*ret_value = 1;
 		return true;
 	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
-		*ret_value = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE;
+		*ret_value = memory->kind == MEMORY_MAPPED
+				     ? (int)memory->access
+				     : CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE;
 		return true;
 	default:
 		return false;
@@ -60,8 +75,11 @@ static bool find_long(CUpointer_attribute attribute, CUdeviceptr ptr, const stru
 		*ret_value = ptr;
 		return !is_device(memory) || memory->kind == MEMORY_MANAGED;
 	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
-	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
 		*ret_value = memory->id;
+		return true;
+	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
+		*ret_value =
+			memory->kind == MEMORY_MAPPED ? BLOCK_IDS | memory->block_id : memory->id;
 		return true;
 	case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
 	case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
@@ -74,7 +92,7 @@ static bool find_long(CUpointer_attribute attribute, CUdeviceptr ptr, const stru
 		*ret_value = memory->range.size;
 		return true;
 	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-		*ret_value = 0;
+		*ret_value = memory->handle_types;
 		return true;
 	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
 		*ret_value = memory->kind == MEMORY_POOLED ? (uintptr_t)memory->owner : 0;
@@ -169,7 +187,7 @@ static CUresult hint(CUdeviceptr address, size_t count)
 
 	if (count == 0 || !memory_find(address, &memory) || memory.kind != MEMORY_MANAGED)
 		return CUDA_ERROR_INVALID_VALUE;
-	return memory_holds(address, count) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	return memory_holds(address, count, false) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuMemAdvise(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUdevice device)

@@ -90,6 +90,18 @@ struct treap *treap_find(struct treap *root, uintptr_t address)
 	return NULL;
 }
 
+struct treap *treap_next(struct treap *root, uintptr_t address)
+{
+	struct treap *found = NULL;
+
+	while (root) {
+		if (root->base >= address)
+			found = root;
+		root = root->base >= address ? root->left : root->right;
+	}
+	return found;
+}
+
 struct treap *treap_first_fit(struct treap *root, uint64_t size)
 {
 	if (!root || root->max_size < size)

@@ -26,6 +26,9 @@ struct treap *treap_remove(struct treap **root, uintptr_t base);
 /* Returns the node that `address` lies in, or NULL. */
 struct treap *treap_find(struct treap *root, uintptr_t address);
 
+/* Returns the lowest node that begins at `address` or above, or NULL. */
+struct treap *treap_next(struct treap *root, uintptr_t address);
+
 /* Returns the node of the lowest address with at least `size` bytes, or NULL. */
 struct treap *treap_first_fit(struct treap *root, uint64_t size);
 

@@ -80,6 +80,34 @@ void account_close(struct accounts *accounts, struct account *account, uint64_t 
 	accounts->returning++;
 }
 
+/* A client may share what it never had. */
+void account_keep(
+	struct accounts *accounts, struct account *account, uint32_t device_idx, uint64_t bytes)
+{
+	struct account_line *line = &account->lines[device_idx];
+	uint64_t rounded = 0;
+
+	if (round_up(&accounts->devices[device_idx], bytes, &rounded) &&
+		rounded <= line->held_bytes - line->kept_bytes)
+		line->kept_bytes += rounded;
+}
+
+void account_unkeep(
+	struct accounts *accounts, struct account *account, uint32_t device_idx, uint64_t bytes)
+{
+	struct account_device *device = &accounts->devices[device_idx];
+	struct account_line *line = &account->lines[device_idx];
+	uint64_t rounded = 0;
+
+	if (!round_up(device, bytes, &rounded) || rounded > line->kept_bytes)
+		return;
+	line->kept_bytes -= rounded;
+	if (!account->is_closed)
+		return;
+	line->held_bytes -= rounded;
+	device->used_bytes -= rounded;
+}
+
 static bool is_returning(const struct account *account)
 {
 	return !account->is_alive && !account->is_closed;
@@ -93,8 +121,8 @@ void accounts_return_due(struct accounts *accounts, uint64_t now_ns)
 			continue;
 		for (uint32_t device = 0; device < WIRE_MAX_DEVICES; device++) {
 			struct account_line *line = &account->lines[device];
-			accounts->devices[device].used_bytes -= line->held_bytes;
-			line->held_bytes = 0;
+			accounts->devices[device].used_bytes -= line->held_bytes - line->kept_bytes;
+			line->held_bytes = line->kept_bytes;
 			line->contexts = 0;
 		}
 		account->is_closed = true;

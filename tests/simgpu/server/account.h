@@ -17,6 +17,7 @@
  * knows them. */
 struct account_line {
 	uint64_t held_bytes, peak_bytes;
+	uint64_t kept_bytes; /* of those held: others keep them when the process is dead */
 	uint32_t contexts;
 	uint64_t gpu_time_ns, kernels;
 };
@@ -61,6 +62,13 @@ bool account_release(
 /* The process is dead: what it holds is given back at `return_ns`, by accounts_return_due. */
 void account_close(struct accounts *accounts, struct account *account, uint64_t return_ns);
 void accounts_return_due(struct accounts *accounts, uint64_t now_ns);
+
+/* Says of `bytes` of a process that is dying, or dead, that others keep them, and that nobody does
+ * any more: they are given back with all others, or now if those were. */
+void account_keep(
+	struct accounts *accounts, struct account *account, uint32_t device, uint64_t bytes);
+void account_unkeep(
+	struct accounts *accounts, struct account *account, uint32_t device, uint64_t bytes);
 
 /* The earliest time at which something is given back, UINT64_MAX if nothing is. */
 uint64_t accounts_next_return(const struct accounts *accounts);

@@ -61,6 +61,11 @@ static void end_process(struct client *client)
 		account->lines[i].kernels = usage.kernels;
 	}
 	engine_process_destroy(server->engine, client->process, server->now_ns);
+	blocks_drop_client(&server->blocks, &server->accounts, client, account);
+	for (uint32_t i = 0; i < WIRE_MAX_DEVICES; i++) {
+		if (client->arena_fds[i])
+			close(client->arena_fds[i] - 1);
+	}
 	account_close(&server->accounts, account,
 		server->now_ns + server->settings.reclaim_us * NS_PER_US);
 	accounts_return_due(&server->accounts, server->now_ns);

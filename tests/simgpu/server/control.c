@@ -150,6 +150,7 @@ bool control_obey(struct client *client, struct control_request *request)
 	struct server *server = client->server;
 	struct control_reply answer = {.status = WIRE_OK};
 
+	blocks_reap(&server->blocks, &server->accounts);
 	request->text[sizeof(request->text) - 1] = '\0';
 	switch (request->kind) {
 	case CONTROL_SET:

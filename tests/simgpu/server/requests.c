@@ -32,23 +32,22 @@ static bool reply_status(struct client *client, enum wire_status status)
 	return reply(client, &answer);
 }
 
-static bool reply_with_fds(struct client *client, int ring_fd, int machine_fd)
+static bool reply_with_fds(
+	struct client *client, struct wire_reply answer, const int fds[], size_t count)
 {
-	struct wire_reply answer = {.status = WIRE_OK};
 	struct iovec part = {&answer, sizeof(answer)};
-	const int fds[] = {ring_fd, machine_fd};
 	union {
 		struct cmsghdr header; /* for its alignment */
-		char bytes[CMSG_SPACE(sizeof(fds))];
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
 	} control = {0};
 	struct msghdr message = {.msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
+		.msg_controllen = CMSG_SPACE(count * sizeof(int))};
 	control.header.cmsg_level = SOL_SOCKET;
 	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(sizeof(fds));
-	memcpy(CMSG_DATA(&control.header), fds, sizeof(fds));
+	control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
 	return sendmsg(client->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
@@ -62,7 +61,9 @@ static bool hello(struct client *client, const struct wire_request *request)
 		return reply_status(client, WIRE_NO_MEMORY);
 	client->account = accounts_open(&server->accounts, client->pid);
 	client->process = engine_process_create(server->engine, client);
-	bool is_sent = reply_with_fds(client, ring_fd, server->machine_fd);
+	const struct wire_reply answer = {.status = WIRE_OK};
+	const int fds[] = {ring_fd, server->machine_fd};
+	bool is_sent = reply_with_fds(client, answer, fds, 2);
 	close(ring_fd);
 	return is_sent;
 }
@@ -210,6 +211,90 @@ static bool nvml_processes(struct client *client, const struct wire_request *req
 	return reply(client, &answer);
 }
 
+/* A process asks once for each device. */
+static bool arena(struct client *client, const struct wire_request *request)
+{
+	const struct wire_reply answer = {.status = WIRE_OK};
+	int fd = client->arena_fds[request->device] - 1;
+
+	if (fd < 0)
+		fd = block_file_create(request->bytes);
+	if (fd < 0)
+		return reply_status(client, WIRE_NO_MEMORY);
+	client->arena_fds[request->device] = fd + 1;
+	return reply_with_fds(client, answer, &fd, 1);
+}
+
+static bool tell_block(struct client *client, const struct block *block)
+{
+	const struct wire_reply answer = {
+		.status = WIRE_OK,
+		.block = block->wire,
+		.block_bytes = block->bytes,
+		.block_device = (int32_t)block->device,
+	};
+	return reply(client, &answer);
+}
+
+static bool block_create_or_share(struct client *client, const struct wire_request *request)
+{
+	struct server *server = client->server;
+	const bool is_new = request->kind == WIRE_BLOCK_CREATE;
+	const bool is_paid = is_new && !request->block.is_free;
+	const int arena_fd = client->arena_fds[request->device] - 1;
+
+	if (!is_new && arena_fd < 0)
+		return reply_status(client, WIRE_BAD_REQUEST);
+	if (is_paid && !account_reserve(&server->accounts, client->account,
+			       (uint32_t)request->device, request->bytes))
+		return reply_status(client, WIRE_NO_MEMORY);
+	const int fd = is_new ? block_file_create(request->bytes) : arena_fd;
+	const struct block *block =
+		blocks_add(&server->blocks, client, client->account, request, fd);
+	if (is_new && fd >= 0)
+		close(fd);
+	if (block)
+		return tell_block(client, block);
+	if (is_paid)
+		account_release(&server->accounts, client->account, (uint32_t)request->device,
+			request->bytes);
+	return reply_status(client, WIRE_NO_MEMORY);
+}
+
+static bool block_refer(struct client *client, const struct wire_request *request)
+{
+	struct block *block = blocks_find(&client->server->blocks, &request->block);
+	if (!block)
+		return reply_status(client, WIRE_BAD_REQUEST);
+	block_refer_by(&client->server->blocks, block, client);
+	return tell_block(client, block);
+}
+
+static bool block_file(struct client *client, const struct wire_request *request)
+{
+	const struct wire_reply answer = {.status = WIRE_OK};
+	struct block *block = blocks_find(&client->server->blocks, &request->block);
+	if (!block)
+		return reply_status(client, WIRE_BAD_REQUEST);
+	if (request->kind == WIRE_BLOCK_FILE)
+		return reply_with_fds(client, answer, &block->fd, 1);
+	const int fd = block_export(block);
+	if (fd < 0)
+		return reply_status(client, WIRE_NO_MEMORY);
+	const bool is_sent = reply_with_fds(client, answer, &fd, 1);
+	close(fd);
+	return is_sent;
+}
+
+static bool block_drop(struct client *client, const struct wire_request *request)
+{
+	struct server *server = client->server;
+	struct block *block = blocks_find(&server->blocks, &request->block);
+	if (!block || !block_drop_by(&server->blocks, &server->accounts, block, client))
+		return drop(client);
+	return true;
+}
+
 static const struct {
 	bool (*obey)(struct client *client, const struct wire_request *request);
 	bool has_device, has_reply;
@@ -223,6 +308,13 @@ static const struct {
 	[WIRE_ACCOUNT] = {tell_account, true, true},
 	[WIRE_UNSUPPORTED] = {unsupported, false, false},
 	[WIRE_NVML_PROCESSES] = {nvml_processes, true, true},
+	[WIRE_ARENA] = {arena, true, true},
+	[WIRE_BLOCK_CREATE] = {block_create_or_share, true, true},
+	[WIRE_BLOCK_SHARE] = {block_create_or_share, true, true},
+	[WIRE_BLOCK_REFER] = {block_refer, false, true},
+	[WIRE_BLOCK_FILE] = {block_file, false, true},
+	[WIRE_BLOCK_EXPORT] = {block_file, false, true},
+	[WIRE_BLOCK_DROP] = {block_drop, false, false},
 };
 #define REQUEST_COUNT (sizeof(requests) / sizeof(requests[0]))
 
@@ -239,5 +331,6 @@ bool request_obey(struct client *client, const struct wire_request *request, siz
 	if ((!is_process && kind != WIRE_HELLO) || (requests[kind].has_device && !device_exists))
 		return requests[kind].has_reply ? reply_status(client, WIRE_BAD_REQUEST)
 						: drop(client);
+	blocks_reap(&client->server->blocks, &client->server->accounts);
 	return requests[kind].obey(client, request);
 }

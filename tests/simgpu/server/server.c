@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -80,6 +81,12 @@ static void set_up_process(sigset_t *ret_while_asleep)
 	signal(SIGPIPE, SIG_IGN);
 	/* The kernel adds 50 us to every sleep by default. */
 	prctl(PR_SET_TIMERSLACK, 1UL);
+	/* Every block is a file. */
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 }
 
 static int open_listener(const char *dir)
@@ -140,6 +147,7 @@ static void server_finish(struct server *server, const struct server_options *op
 		client_close(server->clients);
 	if (server->engine)
 		engine_destroy(server->engine);
+	blocks_finish(&server->blocks);
 	accounts_finish(&server->accounts);
 	if (server->machine_fd >= 0) {
 		munmap(server->machine, sizeof(*server->machine));

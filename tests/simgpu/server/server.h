@@ -12,6 +12,7 @@
 
 #include "../wire.h"
 #include "account.h"
+#include "block.h"
 #include "control.h"
 #include "engine.h"
 #include "ring.h"
@@ -34,8 +35,9 @@ struct client {
 	struct ring ring;
 	bool is_dirty; /* in the server's list of rings to be flushed */
 	struct client *next_dirty;
-	bool is_paused;      /* not read from */
-	bool waits_for_idle; /* a CONTROL_WAIT_IDLE is to be answered */
+	bool is_paused;                  /* not read from */
+	bool waits_for_idle;             /* a CONTROL_WAIT_IDLE is to be answered */
+	int arena_fds[WIRE_MAX_DEVICES]; /* and 1; 0: it has none */
 };
 
 struct unsupported_call {
@@ -49,6 +51,7 @@ struct server {
 	int machine_fd, listen_fd, epoll_fd;
 	struct engine *engine;
 	struct accounts accounts;
+	struct blocks blocks;
 	uint64_t now_ns;
 	struct client *clients, *dirty;
 	uint32_t call_count;
