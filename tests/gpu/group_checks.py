@@ -11,8 +11,8 @@ from machine import GIB, Skipped
 from meter import Nvml, NvmlError
 from workers import fleet_of
 
-# False: docs say that a slice is one process yet; judged as soon as the processes see each other.
-GROUPS_WORK = False
+# What docs say of groups. False: not held together yet; judged as soon as it is.
+HAS_GROUP_QUOTA, HAS_GROUP_SHARE = True, False
 MIB = 1 << 20
 CHUNK = 128 * MIB
 QUOTA = 4 * GIB
@@ -32,6 +32,7 @@ def start_group(machine, key, **limits):
     name = f"gpu-report-{os.getpid()}-{key}"
 
     def start(fleet):
+        fleet.files.append(f"/dev/shm/cuslice-{os.getuid()}/{name}.group")
         for who in ("a", "b"):
             fleet.start(who, argv, {**machine.slice(**limits), "CUSLICE_GROUP": name})
         fleet.start("bare", argv)
@@ -40,8 +41,8 @@ def start_group(machine, key, **limits):
     return fleet_of(machine, key, start, SIMGPU_SETTINGS)
 
 
-def be_grouped(is_grouped, text):
-    if not is_grouped and not GROUPS_WORK:
+def be_grouped(is_grouped, is_promised, text):
+    if not is_grouped and not is_promised:
         raise Skipped(f"CUSLICE_GROUP has no effect in this build: {text}")
 
 
@@ -67,7 +68,7 @@ def check_group_memory(machine):
     taken = number(infos["bare"], "free_bytes") - \
         number(fleet.workers["bare"].ask("info"), "free_bytes")
     total = sum(granted.values())
-    be_grouped(total <= QUOTA, f"two processes were granted {total} of {QUOTA}")
+    be_grouped(total <= QUOTA, HAS_GROUP_QUOTA, f"two processes were granted {total} of {QUOTA}")
     after = {who: fleet.workers[who].ask("info") for who in ("a", "b")}
     free = [number(after[who], "free_bytes") for who in ("a", "b")]
     fleet.workers["a"].ask("give")
@@ -101,11 +102,17 @@ def check_group_share(machine):
     bare = (before + run_side_by_side(fleet, ["bare"])["bare"]) / 2
     work = {who: 100 * rate / bare for who, rate in rates.items()}
     total = sum(work.values())
-    be_grouped(total <= SHARE + MOST_OFF, f"two processes with {SHARE} % did {total:.1f} % of the work")
+    be_grouped(total <= SHARE + MOST_OFF, HAS_GROUP_SHARE,
+               f"two processes with {SHARE} % did {total:.1f} % of the work")
     return judge([(abs(total - SHARE) <= MOST_OFF,
                    f"{total:.2f} % of the work was done with {SHARE} %")],
                  {"a": f"{work['a']:.2f} %", "b": f"{work['b']:.2f} %",
                   "both": f"{total:.2f} %", "share": f"{SHARE} %"})
+
+
+# Of what a worker holds beside what it was told to take, so that the other one may take as much at
+# once and the bare one still sees that it came back.
+OWN = 512 * MIB
 
 
 def nvml_of(fleet):
@@ -140,19 +147,19 @@ def check_kill(machine):
     nvml = nvml_of(fleet)
     victim, peer, bare = (fleet.workers[who] for who in ("a", "b", "bare"))
     held = 2 * GIB
-    free_before = number(bare.ask("info"), "free_bytes")
-    used_before = nvml.used_bytes() if nvml else 0
     victim.ask(f"take {held}")
+    free_bytes = number(bare.ask("info"), "free_bytes")
+    used_bytes = nvml.used_bytes() if nvml else 0
     is_refused = peer.ask(f"take {held}")["result"] != "CUDA_SUCCESS"
     if not is_refused:
         peer.ask("give")
     else:
         peer.order(f"wait {held} {PATIENCE_MS}")
-    bare.order(f"watch {free_before} {PATIENCE_MS}")
+    bare.order(f"watch {free_bytes + OWN} {PATIENCE_MS}")
     time.sleep(0.2)
     killed_ns = time.monotonic_ns()
     os.kill(number(fleet.hello["a"], "pid"), signal.SIGKILL)
-    by_nvml = poll_nvml(nvml, used_before, killed_ns)
+    by_nvml = poll_nvml(nvml, used_bytes - OWN, killed_ns)
     by_driver = came_after_ms(bare.answer(), killed_ns)
     by_ledger = came_after_ms(peer.answer(), killed_ns) if is_refused else None
     machine.dismiss()  # one of them is dead
@@ -161,6 +168,6 @@ def check_kill(machine):
                "granted to the other after": ms_text(by_ledger) if is_refused else "not grouped"}
     return judge([
         (by_driver is not None and by_driver > 0, "the driver did not give it back"),
-        (is_refused or not GROUPS_WORK, "the other was not held by what the first had"),
+        (is_refused or not HAS_GROUP_QUOTA, "the other was not held by what the first had"),
         (not is_refused or by_ledger is not None, "the other was never granted it"),
     ], figures)

@@ -93,6 +93,7 @@ class Fleet:
 
     def __init__(self, machine, settings=()):
         self.machine, self.workers, self.simulated, self.folder = machine, {}, None, None
+        self.files = []  # to be removed at the end, where they are there
         if machine.is_simulated:
             self.folder = tempfile.TemporaryDirectory(prefix="cuslice-")
             self.simulated = self.start_simgpu(settings)
@@ -122,6 +123,8 @@ class Fleet:
     def end(self):
         for worker in self.workers.values():
             worker.end()
+        for file in filter(os.path.exists, self.files):
+            os.remove(file)
         if self.simulated:
             self.simulated.end()
             self.folder.cleanup()
