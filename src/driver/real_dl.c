@@ -126,6 +126,14 @@ void *real_dlopen(const char *path, int flags)
 	return handle;
 }
 
+void real_dl_pin(const void *address)
+{
+	Dl_info info;
+
+	if (real_dladdr(address, &info) != 0 && info.dli_fname != NULL)
+		(void)real_dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 bool real_dl_is_ours(const void *address)
 {
 	return (const char *)address >= __ehdr_start && (const char *)address < _end;
@@ -159,19 +167,28 @@ void *real_dl_next_definition(const char *name, const struct elf_image *last)
 	return search.found;
 }
 
-static bool names_libcuda(const char *path)
+/* True for LIBRARY and LIBRARY.VERSION in any folder. */
+static bool names(const char *path, const char *library)
 {
+	size_t length = strlen(library);
 	const char *slash = strrchr(path, '/');
 	const char *name = slash != NULL ? slash + 1 : path;
 
-	return strncmp(name, "libcuda.so", 10) == 0 && (name[10] == '\0' || name[10] == '.');
+	return strncmp(name, library, length) == 0 && (name[length] == '\0' || name[length] == '.');
+}
+
+/* Known by its name and by a function that it must have. */
+static bool is_library(
+	const char *path, const struct elf_image *image, const char *library, const char *function)
+{
+	return ((path != NULL && names(path, library)) ||
+		       (image->soname != NULL && names(image->soname, library))) &&
+	       elf_image_find(image, function) != NULL;
 }
 
 static bool is_libcuda(const char *path, const struct elf_image *image)
 {
-	return ((path != NULL && names_libcuda(path)) ||
-		       (image->soname != NULL && names_libcuda(image->soname))) &&
-	       elf_image_find(image, "cuInit") != NULL;
+	return is_library(path, image, "libcuda.so", "cuInit");
 }
 
 static int find_libcuda(struct dl_phdr_info *info, size_t size, void *data)
@@ -201,6 +218,14 @@ bool real_dl_find_libcuda_of(const void *address, struct elf_image *ret_image)
 
 	return real_dladdr(address, &info) != 0 && elf_image_from_base(info.dli_fbase, ret_image) &&
 	       is_libcuda(info.dli_fname, ret_image);
+}
+
+bool real_dl_find_nvml_of(const void *address, struct elf_image *ret_image)
+{
+	Dl_info info;
+
+	return real_dladdr(address, &info) != 0 && elf_image_from_base(info.dli_fbase, ret_image) &&
+	       is_library(info.dli_fname, ret_image, "libnvidia-ml.so", "nvmlInit_v2");
 }
 
 bool real_dl_find_bound_libcuda(struct elf_image *ret_image)

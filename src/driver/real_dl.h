@@ -29,6 +29,9 @@ void real_dl_resolve(void);
 int real_dladdr(const void *address, Dl_info *ret_info);
 void *real_dlopen(const char *path, int flags);
 
+/* Keeps the object of `address` from being unloaded. Threads: any; loader. */
+void real_dl_pin(const void *address);
+
 /* True where `address` lies in our own library. */
 bool real_dl_is_ours(const void *address);
 
@@ -50,5 +53,8 @@ bool real_dl_find_libcuda(struct elf_image *ret_image) MUST_CHECK;
 
 /* The one in which `address` lies. */
 bool real_dl_find_libcuda_of(const void *address, struct elf_image *ret_image) MUST_CHECK;
+
+/* The libnvidia-ml in which `address` lies, known in the same way. */
+bool real_dl_find_nvml_of(const void *address, struct elf_image *ret_image) MUST_CHECK;
 
 #endif

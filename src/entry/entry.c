@@ -5,16 +5,15 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "driver/real_dl.h"
+#include "entry/entry_nvml.h"
+#include "entry/once.h"
 #include "governor/governor.h"
 #include "hooks/hooks.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* Called from the assembly beside this file. */
 void *entry_start_linked(unsigned row);
@@ -32,9 +31,7 @@ static struct {
 	void *hook;
 } address_index[INDEX_SIZE];
 
-/* 0 not yet; STARTED; else pid << 32 | tid of the thread that is at it. */
-#define STARTED UINT64_MAX
-static _Atomic uint64_t start_state;
+static struct once start_once;
 static unsigned features;
 static struct config config;        /* all zero before the start */
 static struct group_identity group; /* of no kind before the start */
@@ -42,8 +39,7 @@ static atomic_bool is_configured;   /* config and group are as they stay */
 
 bool entry_is_started(void)
 {
-	/* acquire: pairs with the release at the end of start() */
-	return atomic_load_explicit(&start_state, memory_order_acquire) == STARTED;
+	return once_is_done(&start_once);
 }
 
 unsigned entry_features(void)
@@ -54,7 +50,7 @@ unsigned entry_features(void)
 const struct config *entry_config(void)
 {
 	/* acquire: pairs with the release in start(). A thread that came through a slot of
-	 * another's start is ahead of STARTED, and the jump through the slot orders nothing. */
+	 * another's start is ahead of its end, and the jump through the slot orders nothing. */
 	(void)atomic_load_explicit(&is_configured, memory_order_acquire);
 	return &config;
 }
@@ -125,15 +121,6 @@ static void index_proc_address(const struct hook_row *row)
 			CUDA_SUCCESS &&
 		address != NULL)
 		index_add(address, row->hook);
-}
-
-/* dlclose() of the last handle must not take the driver away from under our table. */
-static void pin(const void *address)
-{
-	Dl_info info;
-
-	if (real_dladdr(address, &info) != 0 && info.dli_fname != NULL)
-		(void)real_dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
 static unsigned wanted_features(void)
@@ -219,34 +206,23 @@ static void start(const struct surroundings *around)
 		route_row(i, around->next[i]);
 }
 
-/* Claims the start, makes it once. False to the thread that is inside it already (a foreign
- * interposer of dlopen may come back to us) and in a process whose parent forked inside it: those
- * go without. No lock: a forked child would wait for a thread that it does not have. */
+/* Makes the start once. False to the thread that is inside it already: a foreign interposer of
+ * dlopen may come back to us, and goes without. */
 static bool claim_and_start(const struct surroundings *around)
 {
-	uint64_t me = (uint64_t)getpid() << 32 | (uint32_t)syscall(SYS_gettid);
-	uint64_t seen = 0;
+	enum once_claim claim = once_claim(&start_once);
 
-	while (!atomic_compare_exchange_strong_explicit(
-		&start_state, &seen, me, memory_order_acquire, memory_order_acquire)) {
-		if (seen == STARTED)
-			return true;
-		if (seen == me)
-			return false;
-		if (seen >> 32 == me >> 32) {
-			sched_yield();
-			seen = 0;
-		}
-		/* else: left by the parent of this fork; the next round takes it over */
-	}
+	if (claim != ONCE_MINE)
+		return claim == ONCE_DONE;
 	start(around);
-	atomic_store_explicit(&start_state, STARTED, memory_order_release);
-	/* The caller is in a call or lookup of this driver, so it is still there. */
-	pin((void *)driver.cuInit);
+	once_finish(&start_once);
+	/* The caller is in a call or lookup of this driver, so it is still there. dlclose() of the
+	 * last handle must not take it away from under our table. */
+	real_dl_pin((void *)driver.cuInit);
 	return true;
 }
 
-static bool start_once(const struct elf_image *asked)
+static bool make_start(const struct elf_image *asked)
 {
 	struct surroundings around;
 
@@ -266,7 +242,7 @@ void *entry_route(void *address)
 	if (address == NULL)
 		return NULL;
 	if (!entry_is_started() &&
-		(!real_dl_find_libcuda_of(address, &libcuda) || !start_once(&libcuda)))
+		(!real_dl_find_libcuda_of(address, &libcuda) || !make_start(&libcuda)))
 		return address;
 	return index_find(address);
 }
@@ -280,12 +256,14 @@ void *entry_start_linked(unsigned row)
 {
 	struct elf_image libcuda;
 
+	if (row >= HOOK_COUNT)
+		return entry_nvml_start_linked(row - HOOK_COUNT);
 	/* A weak caller in a process without a driver: the next call asks anew. */
 	if (!entry_is_started() && !real_dl_find_libcuda(&libcuda)) {
 		void *next = real_dl_next_definition(hook_rows[row].symbol, NULL);
 		return next != NULL ? next : (void *)no_device;
 	}
-	if (!entry_is_started() && !start_once(&libcuda))
+	if (!entry_is_started() && !make_start(&libcuda))
 		return elf_image_find(&libcuda, hook_rows[row].symbol);
 	return __atomic_load_n(&entry_slots[row], __ATOMIC_ACQUIRE);
 }
@@ -296,7 +274,7 @@ bool entry_is_hooked(const char *name)
 		if (strcmp(hook_rows[i].symbol, name) == 0)
 			return true;
 	}
-	return false;
+	return entry_nvml_is_hooked(name);
 }
 
 /* The global scope finds our own export first. Without us it would have found the driver's, where
@@ -312,12 +290,20 @@ static void *without_us(void *address, const char *name)
 	return real_dlsym(RTLD_NEXT, name); /* finds nothing either, and lets dlerror() say so */
 }
 
+/* What the real lookup of a name that may be hooked gave becomes what we give. */
+static void *answer(void *address, const char *name)
+{
+	if (name[0] == 'n')
+		return entry_nvml_route(address, name);
+	return entry_route(without_us(address, name));
+}
+
 void *entry_dlsym(void *handle, const char *name)
 {
-	return entry_route(without_us(real_dlsym(handle, name), name));
+	return answer(real_dlsym(handle, name), name);
 }
 
 void *entry_dlvsym(void *handle, const char *name, const char *version)
 {
-	return entry_route(without_us(real_dlvsym(handle, name, version), name));
+	return answer(real_dlvsym(handle, name, version), name);
 }

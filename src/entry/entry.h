@@ -16,12 +16,14 @@
 
 #include "config/config.h"
 #include "driver/driver.h"
+#include "driver/nvml.h"
 #include "group/group.h"
 
 #include <stdbool.h>
 
-/* Where the exported symbols jump to: the driver's function, our body, or the start. */
-extern void *entry_slots[HOOK_COUNT] __attribute__((visibility("hidden")));
+/* Where the exported symbols jump to: the driver's function, our body, or the start. The rows of
+ * hooks.def come first, those of nvml_hooks.def after them. */
+extern void *entry_slots[HOOK_COUNT + NVML_HOOK_COUNT] __attribute__((visibility("hidden")));
 
 /* The hook for a driver function's address, or `address` itself where nothing of ours belongs
  * there: not a libcuda, another instance of it, not hooked, feature off. NULL gives NULL.

@@ -7,7 +7,7 @@
  * C function at some optimisation levels only, and sanitizers lose it).
  *
  *   RTLD_NEXT                    -> jump to the real one, always
- *   name is not cu[A-Z]...       -> jump to the real one
+ *   name is not cu[A-Z]..., nvml... -> jump to the real one
  *   RTLD_DEFAULT, name unhooked  -> jump to the real one
  *   else                         -> jump to entry_dlsym() / entry_dlvsym() in entry.c
  */
@@ -28,14 +28,14 @@
 	test %rsi, %rsi
 	je 1f
 	cmpb $'c', (%rsi)
-	jne 1f
+	jne 2f
 	cmpb $'u', 1(%rsi)
 	jne 1f
 	movzbl 2(%rsi), %eax
 	subl $'A', %eax
 	cmpl $25, %eax
 	ja 1f
-	test %rdi, %rdi
+3:	test %rdi, %rdi
 	jne \routed
 	push %rsi
 	.cfi_adjust_cfa_offset 8
@@ -54,6 +54,15 @@
 	xor %edi, %edi
 	test %al, %al
 	jne \routed
+	jmp 1f
+2:	cmpb $'n', (%rsi)
+	jne 1f
+	cmpb $'v', 1(%rsi)
+	jne 1f
+	cmpb $'m', 2(%rsi)
+	jne 1f
+	cmpb $'l', 3(%rsi)
+	je 3b
 1:	jmp *\real(%rip)
 	.cfi_endproc
 	.size \name, . - \name
@@ -80,7 +89,7 @@
 	cbz x1, 1f
 	ldrb w9, [x1]
 	cmp w9, #'c'
-	b.ne 1f
+	b.ne 2f
 	ldrb w9, [x1, #1]
 	cmp w9, #'u'
 	b.ne 1f
@@ -88,7 +97,7 @@
 	sub w9, w9, #'A'
 	cmp w9, #25
 	b.hi 1f
-	cbnz x0, \routed
+3:	cbnz x0, \routed
 	stp x29, x30, [sp, #-32]!
 	.cfi_adjust_cfa_offset 32
 	.cfi_rel_offset x29, 0
@@ -105,6 +114,18 @@
 	mov x0, #0
 	tst w9, #0xff
 	b.ne \routed
+	b 1f
+2:	cmp w9, #'n'
+	b.ne 1f
+	ldrb w9, [x1, #1]
+	cmp w9, #'v'
+	b.ne 1f
+	ldrb w9, [x1, #2]
+	cmp w9, #'m'
+	b.ne 1f
+	ldrb w9, [x1, #3]
+	cmp w9, #'l'
+	b.eq 3b
 1:	adrp x16, \real
 	ldr x16, [x16, :lo12:\real]
 	br x16

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * One exported symbol a row of hooks.def, for programs that are linked with libcuda. Each is a
+ * One exported symbol a row of hooks.def and nvml_hooks.def, for programs that are linked with
+ * libcuda and libnvidia-ml. Each is a
  * single jump through its slot: to the driver where the feature is off, to our body where it is
  * on. Every slot first leads to a stub that makes the start and then goes where the slot says,
  * so that no hook has to ask whether the start was made. In assembly, because the stub must hand
@@ -56,6 +57,9 @@ entry_slots:
 #define HOOK(symbol, since, features) EXPORT symbol
 #include "driver/hooks.def"
 #undef HOOK
+#define NVML_HOOK(symbol) EXPORT symbol
+#include "driver/nvml_hooks.def"
+#undef NVML_HOOK
 
 /* void *entry_start_linked(unsigned row) says where this call is to go. */
 	.balign 16

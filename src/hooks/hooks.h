@@ -10,12 +10,16 @@
 
 #include "base/compiler.h"
 #include "driver/cuda_api.h"
+#include "driver/nvml_api.h"
 
 #include <stdbool.h>
 
 #define HOOK(symbol, since, features) __typeof__(symbol) hook_##symbol;
 #include "driver/hooks.def"
 #undef HOOK
+#define NVML_HOOK(symbol) __typeof__(symbol) hook_##symbol;
+#include "driver/nvml_hooks.def"
+#undef NVML_HOOK
 
 /* Makes what the bodies keep between calls. At the start, once. False without memory. */
 bool hooks_init(void) MUST_CHECK;

@@ -239,6 +239,45 @@ bool slice_exists(CUdevice device)
 	       (unsigned)device < device_count;
 }
 
+static bool has_uuid(unsigned device, const uint8_t uuid[CONFIG_UUID_LEN])
+{
+	CUuuid found;
+
+	if (driver.cuDeviceGetUuid(&found, (CUdevice)device) == CUDA_SUCCESS &&
+		memcmp(found.bytes, uuid, CONFIG_UUID_LEN) == 0)
+		return true;
+	return driver.cuDeviceGetUuid_v2(&found, (CUdevice)device) == CUDA_SUCCESS &&
+	       memcmp(found.bytes, uuid, CONFIG_UUID_LEN) == 0;
+}
+
+bool slice_find(const uint8_t uuid[CONFIG_UUID_LEN], CUdevice *ret_device)
+{
+	if (!entry_is_started())
+		return false;
+	for (unsigned i = 0; slice_exists((CUdevice)i); i++) {
+		if (has_uuid(i, uuid)) {
+			*ret_device = (CUdevice)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+uint64_t slice_quota_of(
+	const struct config *config, const struct config_device *identity, uint64_t device_bytes)
+{
+	uint64_t quota = LEDGER_UNLIMITED;
+
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *value = &config->values[i];
+		if (value->key != CONFIG_MEMORY || !config_value_counts(config, value, identity))
+			continue;
+		uint64_t bytes = units_resolve_size(value->memory, device_bytes);
+		quota = bytes < quota ? bytes : quota;
+	}
+	return quota;
+}
+
 /* Keeps a wish for a device that is not known yet. Two threads that wish at a time must both be
  * heard, and the stricter one wins. */
 static void wish_bytes(unsigned device, uint64_t bytes)

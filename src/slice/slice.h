@@ -27,6 +27,14 @@ bool slice_resolve(void) MUST_CHECK;
  * went past us. Threads: any. */
 bool slice_exists(CUdevice device);
 
+/* The device with that UUID, its own or its MIG instance's, that has limits to look at. False
+ * before the driver tells its devices. Threads: any. */
+bool slice_find(const uint8_t uuid[CONFIG_UUID_LEN], CUdevice *ret_device) MUST_CHECK;
+
+/* The quota that settings alone give to a device of that size; LEDGER_UNLIMITED without one. */
+uint64_t slice_quota_of(
+	const struct config *config, const struct config_device *identity, uint64_t device_bytes);
+
 /* Tighten from inside; device as cuDeviceGet() counts. Never loosens. Before the devices are known
  * the wish is kept, and its feature asked for. False where the device does not exist or the
  * feature was off at the start. Threads: any. */

@@ -6,8 +6,8 @@
 # it, on machines it was not built on: each check here stands for a way in which a preload
 # library breaks such a program.
 #
-#   library.py CHECK LIBRARY [HOOKS_DEF]    CHECK: a name of CHECKS below; exit status 1 and one
-#                                           line for each offence
+#   library.py CHECK LIBRARY [TABLE...]     CHECK: a name of CHECKS below; exit status 1 and one
+#                                           line for each offence; TABLE: hooks.def and its kin
 #   library.py glibc LIBRARY                the newest GLIBC versions that it asks for (a report)
 import re
 import subprocess
@@ -50,11 +50,13 @@ def imports(library):
     return [symbol for symbol in symbols(library) if not symbol.is_defined]
 
 
-def check_exports(library, hooks_def):
-    """Exactly the rows of hooks.def, dlsym, dlvsym and cuslice_*: one more shadows a program's
+def check_exports(library, *tables):
+    """Exactly the rows of the tables, dlsym, dlvsym and cuslice_*: one more shadows a program's
     own function, one less is a hook that linked programs pass by."""
-    with open(hooks_def, encoding="utf-8") as file:
-        rows = set(re.findall(r"^HOOK\((\w+),", file.read(), re.MULTILINE))
+    rows = set()
+    for table in tables:
+        with open(table, encoding="utf-8") as file:
+            rows.update(re.findall(r"^(?:NVML_)?HOOK\((\w+)[,)]", file.read(), re.MULTILINE))
     exported = {symbol.name for symbol in symbols(library) if symbol.is_defined}
     wanted = rows | {"dlsym", "dlvsym"}
     for name in sorted(wanted - exported):
