@@ -180,7 +180,10 @@ CUresult CUDAAPI hook_cuArrayCreate_v2(CUarray *ret_array, const CUDA_ARRAY_DESC
 	creation.shape = (struct array_shape){PLANE_SHAPE(description)};
 	if (!begin(&creation))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuArrayCreate_v2(&array, description);
+	CUresult res;
+	do
+		res = driver.cuArrayCreate_v2(&array, description);
+	while (charge_again(&creation.charge, res));
 	return end_array(&creation, res, array, ret_array);
 }
 
@@ -194,7 +197,10 @@ CUresult CUDAAPI hook_cuArrayCreate(CUarray *ret_array, const CUDA_ARRAY_DESCRIP
 	creation.shape = (struct array_shape){PLANE_SHAPE(description)};
 	if (!begin(&creation))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuArrayCreate(&array, description);
+	CUresult res;
+	do
+		res = driver.cuArrayCreate(&array, description);
+	while (charge_again(&creation.charge, res));
 	return end_array(&creation, res, array, ret_array);
 }
 
@@ -209,7 +215,10 @@ CUresult CUDAAPI hook_cuArray3DCreate_v2(
 	creation.shape = (struct array_shape){SPACE_SHAPE(description)};
 	if (!begin(&creation))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuArray3DCreate_v2(&array, description);
+	CUresult res;
+	do
+		res = driver.cuArray3DCreate_v2(&array, description);
+	while (charge_again(&creation.charge, res));
 	return end_array(&creation, res, array, ret_array);
 }
 
@@ -224,7 +233,10 @@ CUresult CUDAAPI hook_cuArray3DCreate(
 	creation.shape = (struct array_shape){SPACE_SHAPE(description)};
 	if (!begin(&creation))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuArray3DCreate(&array, description);
+	CUresult res;
+	do
+		res = driver.cuArray3DCreate(&array, description);
+	while (charge_again(&creation.charge, res));
 	return end_array(&creation, res, array, ret_array);
 }
 
@@ -240,7 +252,10 @@ CUresult CUDAAPI hook_cuMipmappedArrayCreate(CUmipmappedArray *ret_mipmap,
 		SPACE_SHAPE(description), .levels = level_count > 0 ? level_count : 1};
 	if (!begin(&creation))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult res = driver.cuMipmappedArrayCreate(&mipmap, description, level_count);
+	CUresult res;
+	do
+		res = driver.cuMipmappedArrayCreate(&mipmap, description, level_count);
+	while (charge_again(&creation.charge, res));
 	if (!end(&creation, res, mipmap)) {
 		driver.cuMipmappedArrayDestroy(mipmap);
 		return CUDA_ERROR_OUT_OF_MEMORY;
