@@ -59,7 +59,15 @@ static bool add(char **environment, size_t *count, const char *name, const char 
 	return true;
 }
 
-static char **make(enum setup setup, const char *library, const char *simgpu)
+static bool add_limits(char **environment, size_t *count, enum setup setup, const char *group)
+{
+	return add(environment, count, "CUSLICE_GROUP", setup == SETUP_GROUP ? group : "none") &&
+	       add(environment, count, "CUSLICE_MEMORY", "50%") &&
+	       (setup != SETUP_SHARE || add(environment, count, "CUSLICE_COMPUTE", "50%")) &&
+	       (setup != SETUP_WHOLE || add(environment, count, "CUSLICE_COMPUTE", "100%"));
+}
+
+static char **make(enum setup setup, const char *library, const char *group, const char *simgpu)
 {
 	size_t count;
 	char **made = copy_environment(simgpu == NULL, &count);
@@ -68,10 +76,7 @@ static char **make(enum setup setup, const char *library, const char *simgpu)
 		(simgpu != NULL && (!add(made, &count, "SIMGPU_NULL", "1") ||
 					   !add(made, &count, "LD_LIBRARY_PATH", simgpu))) ||
 		(setup != SETUP_BARE && (!add(made, &count, "LD_PRELOAD", library) ||
-						!add(made, &count, "CUSLICE_GROUP", "none") ||
-						!add(made, &count, "CUSLICE_MEMORY", "50%"))) ||
-		(setup == SETUP_SHARE && !add(made, &count, "CUSLICE_COMPUTE", "50%")) ||
-		(setup == SETUP_WHOLE && !add(made, &count, "CUSLICE_COMPUTE", "100%")))
+						!add_limits(made, &count, setup, group))))
 		return NULL;
 	return made;
 }
@@ -84,14 +89,15 @@ static bool is_there(const char *path)
 	return false;
 }
 
-bool environments_make(const char *library, bool is_real, struct environments *ret_environments)
+bool environments_make(
+	const char *library, const char *group, bool is_real, struct environments *ret_environments)
 {
 	char simgpu[PATH_MAX];
 
 	if (!is_there(library) || (!is_real && (!paths_of_simgpu(simgpu) || !is_there(simgpu))))
 		return false;
 	for (enum setup setup = 0; setup < SETUP_COUNT; setup++) {
-		char **made = make(setup, library, is_real ? NULL : simgpu);
+		char **made = make(setup, library, group, is_real ? NULL : simgpu);
 		if (made == NULL) {
 			fprintf(stderr, "cuslice-bench: out of memory\n");
 			return false;

@@ -22,9 +22,11 @@ struct environments {
 	char **of[SETUP_COUNT];
 };
 
-/* `library` is what is preloaded. `is_real` leaves the search for libcuda as it is; otherwise
- * simgpu's null mode is used. False having said what is missing. Lives as long as the process. */
-bool environments_make(const char *library, bool is_real, struct environments *ret_environments);
+/* `library` is what is preloaded, `group` the folder of SETUP_GROUP. `is_real` leaves the search
+ * for libcuda as it is; otherwise simgpu's null mode is used. False having said what is missing.
+ * Lives as long as the process. */
+bool environments_make(const char *library, const char *group, bool is_real,
+	struct environments *ret_environments);
 
 /* Keeps this process and all children that follow on the core it runs on: two that run in turn have
  * no use for a second one, and cores that others use as well are not alike. */

@@ -175,7 +175,7 @@ static bool measure_all(struct options *options, struct report *report, struct r
 	return true;
 }
 
-static int run_benchmark(struct options *options)
+static int run_in_folder(struct options *options, const char *library, const char *group)
 {
 	struct result results[ROW_COUNT];
 	struct report report = {
@@ -183,13 +183,9 @@ static int run_benchmark(struct options *options)
 		.results = results,
 		.clock_ns = stats_clock_ns(),
 	};
-	char library[PATH_MAX];
 
-	const char *preload = options->library;
-	if (preload == NULL && paths_of_library(library))
-		preload = library;
-	if (preload == NULL || !environments_make(preload, options->measure.is_real,
-				       &options->measure.environments))
+	if (!environments_make(
+		    library, group, options->measure.is_real, &options->measure.environments))
 		return EXIT_FAILURE;
 	/* A real driver has threads of its own. */
 	if (!options->measure.is_real)
@@ -200,6 +196,20 @@ static int run_benchmark(struct options *options)
 	bool is_json_stdout = options->json != NULL && strcmp(options->json, "-") == 0;
 	report_print_table(&report, is_json_stdout ? stderr : stdout);
 	return write_json(&report, options->json) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int run_benchmark(struct options *options)
+{
+	char library[PATH_MAX], group[PATH_MAX];
+
+	const char *preload = options->library;
+	if (preload == NULL && paths_of_library(library))
+		preload = library;
+	if (preload == NULL || !members_make_folder(group))
+		return EXIT_FAILURE;
+	int status = run_in_folder(options, preload, group);
+	members_remove_folder(group);
+	return status;
 }
 
 int main(int argc, char *argv[])
@@ -220,6 +230,8 @@ int main(int argc, char *argv[])
 		return EXIT_SUCCESS;
 	if (argc == 2 && strcmp(argv[1], MODE_INIT) == 0)
 		return worker_init_main();
+	if (argc == 2 && strcmp(argv[1], MODE_MEMBER) == 0)
+		return members_main();
 	if (argc == 2 && strcmp(argv[1], MODE_WORKER) == 0)
 		return worker_main();
 	argp_err_exit_status = EXIT_USAGE;

@@ -45,6 +45,9 @@ static bool need_worker(struct measure *measure, enum setup setup, struct reply 
 {
 	struct child *worker = &measure->workers[setup];
 
+	if (setup == SETUP_GROUP &&
+		!members_start(&measure->members, measure->environments.of[SETUP_GROUP]))
+		return false;
 	if (worker->fd == 0 && !child_start(MODE_WORKER, measure->environments.of[setup], worker))
 		return false;
 	if (!ask(measure, setup, (struct request){.kind = REQUEST_DESCRIBE}, ret_reply))
@@ -222,8 +225,10 @@ bool measure_row(struct measure *measure, const struct row *row, struct result *
 
 bool measure_end(struct measure *measure)
 {
-	bool is_well = true;
+	bool is_well = members_end(&measure->members);
 
+	if (!is_well)
+		fprintf(stderr, "cuslice-bench: a member of the group did not end well\n");
 	for (enum setup setup = 0; setup < SETUP_COUNT; setup++) {
 		if (measure->workers[setup].fd != 0 && !child_end(&measure->workers[setup])) {
 			fprintf(stderr, "cuslice-bench: a worker did not end well\n");

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "child.h"
+#include "members.h"
 #include "rows.h"
 #include "stats.h"
 
@@ -18,6 +19,7 @@
 struct measure {
 	struct environments environments;
 	struct child workers[SETUP_COUNT]; /* started when a row needs them */
+	struct members members;            /* likewise */
 	bool is_real;
 	unsigned batches; /* of each row and side; 1..MEASURE_MAX_BATCHES */
 	unsigned divisor; /* of the calls in a batch; more than 1 makes it quick and coarse */
@@ -47,7 +49,7 @@ bool measure_row(struct measure *measure, const struct row *row, struct result *
 /* Asks the bare worker what driver there is. False having said what went wrong. */
 bool measure_describe(struct measure *measure);
 
-/* Ends all workers. False where one did not end well. */
+/* Ends all workers and members. False where one did not end well. */
 bool measure_end(struct measure *measure);
 
 #endif

@@ -29,6 +29,7 @@ enum setup {
 	SETUP_QUOTA, /* preloaded, CUSLICE_MEMORY is set */
 	SETUP_SHARE, /* preloaded, CUSLICE_COMPUTE is set too */
 	SETUP_WHOLE, /* the same, to 100 % */
+	SETUP_GROUP, /* preloaded, one of 64 processes in a group with CUSLICE_MEMORY */
 	SETUP_COUNT
 };
 

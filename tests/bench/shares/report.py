@@ -75,6 +75,7 @@ class Head:
             "commit": commit(),
             "machine": machine(),
             "command": " ".join(["tests/bench/shares/shares.py", *argv]),
+            "priority": priority(),
             "load average": f"{os.getloadavg()[0]:.1f} at the beginning",
         }
 
@@ -83,6 +84,12 @@ class Head:
 
     def lines(self):
         return [f"* {name}: {value}" for name, value in self.facts.items()]
+
+
+def priority():
+    if os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO):
+        return "real-time, so that other work on the computer does not count"
+    return f"nice {os.getpriority(os.PRIO_PROCESS, 0)}"
 
 
 def commit():
