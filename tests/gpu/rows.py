@@ -72,8 +72,8 @@ def measure_rows():
               "within a point", 12, shares.check_gpu_time)
     yield Row("clocks", "the time of events and of kernels is the host's within 500 ppm", 7,
               shares.check_clocks)
-    yield Row("launch_cost", "a launch costs 2 ns more with a quota or 100 %, 30 ns with a share and "
-              "tokens left", 8, shares.check_launch_cost)
+    yield Row("launch_cost", "a launch costs 2 ns more with a quota or 100 %, 30 ns with a "
+              "share and tokens left", 8, shares.check_launch_cost)
 
 
 def share_rows(wanted):

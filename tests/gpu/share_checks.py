@@ -2,8 +2,8 @@
 # Copyright the cuslice authors
 #
 # Rows about shares: what a workload gets of the GPU under each share, and what being preloaded
-# costs it. One worker for each limit, all started at once; they work in turns, so that bare and limited
-# runs meet the same GPU.
+# costs it. One worker for each limit, all started at once; they work in turns, so that bare and
+# limited runs meet the same GPU.
 import importlib.util
 import os
 import statistics

@@ -85,7 +85,7 @@ def workload(name):
 
 
 def rates_of_windows(times, batch):
-    """(most, least) calls per second in any window of a second, of batches that ended at `times`."""
+    """(most, least) calls per second in any window of a second; batches ended at `times`."""
     rates, until = [], 0
     for first, start in enumerate(times):
         while until < len(times) and times[until] - start < 1:
