@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "hooks/pending_frees.h"
+#include "hooks/pools.h"
 #include "slice/slice.h"
 
 /* How long an allocation waits at most for memory that is being freed in stream order, or that the
@@ -71,14 +72,15 @@ static uint64_t in_flight_elsewhere(const struct charge *charge)
 	return bytes > charge->flying_bytes ? bytes - charge->flying_bytes : 0;
 }
 
-/* The quota has no room: it may have some once streams get to what was freed on them, or once the
- * driver has refused what others have reserved. */
+/* The quota has no room: it may have some without what pools only keep, once streams get to what
+ * was freed on them, or once the driver has refused what others have reserved. */
 static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 {
 	struct reservation *reservation = &charge->reservation;
 	uint64_t until_ns = clock_now_ns() + PENDING_WAIT_NS;
 	uint64_t missing_bytes = bytes - reservation->bytes;
 	unsigned device = reservation->device;
+	bool has_trimmed = false;
 
 	ledger_look_after();
 	for (;;) {
@@ -87,6 +89,11 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 			pending_frees_collect(device) + in_flight_elsewhere(charge);
 		if (take(charge, bytes))
 			return true;
+		if (!has_trimmed) {
+			has_trimmed = true;
+			if (pools_trim(device) && take(charge, bytes))
+				return true;
+		}
 		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, missing_bytes))
 			return refuse(device, missing_bytes);
 		clock_sleep_ns(LOOK_AGAIN_NS);
@@ -96,6 +103,18 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 static bool extend(struct charge *charge, uint64_t bytes)
 {
 	return take(charge, bytes) || extend_when_freed(charge, bytes);
+}
+
+bool charge_try_on(
+	CUdevice device, enum ledger_kind kind, uint64_t bytes, struct charge *ret_charge)
+{
+	*ret_charge = (struct charge){0};
+	if (!slice_exists(device))
+		return true;
+	ret_charge->is_counted =
+		ledger_reserve((unsigned)device, kind, 0, &ret_charge->reservation) &&
+		take(ret_charge, ledger_round(bytes));
+	return ret_charge->is_counted;
 }
 
 bool charge_begin_on(
@@ -169,4 +188,13 @@ bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t b
 	bool is_settled = settle(charge, res, handle, bytes);
 	tell_in_flight(charge, charge->reservation.device, 0);
 	return is_settled;
+}
+
+void charge_move(struct charge *charge, struct reservation *into)
+{
+	if (!charge->is_counted)
+		return;
+	into->bytes += charge->reservation.bytes;
+	tell_in_flight(charge, charge->reservation.device, 0);
+	charge->is_counted = false;
 }

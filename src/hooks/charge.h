@@ -44,6 +44,10 @@ bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_char
 bool charge_begin_on(CUdevice device, enum ledger_kind kind, uint64_t bytes,
 	struct charge *ret_charge) MUST_CHECK;
 
+/* The same, but does not wait, and says nothing. */
+bool charge_try_on(CUdevice device, enum ledger_kind kind, uint64_t bytes,
+	struct charge *ret_charge) MUST_CHECK;
+
 /* Makes what was reserved at least `bytes`, before the driver is asked: more has become known of
  * what it will take. Waits as charge_begin().
  * Returns  false where the quota has no room; nothing is reserved then any more
@@ -62,5 +66,9 @@ bool charge_again(struct charge *charge, CUresult res) MUST_CHECK;
  *          answers CUDA_ERROR_OUT_OF_MEMORY
  */
 bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t bytes) MUST_CHECK;
+
+/* Ends it otherwise: what was reserved is added to `into`, which is of the same device and kind and
+ * made to fit by the caller. */
+void charge_move(struct charge *charge, struct reservation *into);
 
 #endif

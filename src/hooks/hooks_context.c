@@ -10,6 +10,7 @@
 #include "hooks/array_costs.h"
 #include "hooks/hooks.h"
 #include "hooks/pending_frees.h"
+#include "hooks/pools.h"
 #include "ledger/ledger.h"
 
 #define MAX_ATTACHED 64
@@ -29,7 +30,7 @@ static struct attachments {
 bool hooks_init(void)
 {
 	attachments = wipe_alloc(sizeof(*attachments));
-	return attachments != NULL && pending_frees_init() && array_costs_init();
+	return attachments != NULL && pending_frees_init() && array_costs_init() && pools_init();
 }
 
 /* Its entry, or for one without the first unused; MAX_ATTACHED where there is none. */

@@ -7,6 +7,7 @@
 #include "hooks/charge.h"
 #include "hooks/hooks.h"
 #include "hooks/pending_frees.h"
+#include "hooks/pools.h"
 #include "ledger/ledger.h"
 
 /* Below this width drivers may choose any pitch; above, they take a multiple of it. Only a first
@@ -139,9 +140,11 @@ CUresult CUDAAPI hook_cuMemAllocPitch(CUdeviceptr_v1 *dptr, unsigned int *ret_pi
 
 static CUresult end_free(bool is_ours, const struct holding *holding, CUresult res)
 {
-	if (is_ours && res == CUDA_SUCCESS)
+	if (!is_ours)
+		pools_note_free();
+	else if (res == CUDA_SUCCESS)
 		ledger_give_back(holding);
-	else if (is_ours)
+	else
 		ledger_put_back(holding);
 	return res;
 }

@@ -5,6 +5,7 @@
 #include "base/lock.h"
 #include "base/wipe.h"
 #include "driver/driver.h"
+#include "hooks/capture_mode.h"
 
 #define FIRST_CAPACITY 64
 /* Asked at each further free: more than one, so that the list shrinks while frees go on. */
@@ -29,21 +30,6 @@ bool pending_frees_init(void)
 {
 	pending = wipe_alloc(sizeof(*pending));
 	return pending != NULL;
-}
-
-/* While the thread captures in global mode, event calls would spoil the program's capture. They
- * touch no captured stream, so they may pass. */
-static CUstreamCaptureMode relax_capture(void)
-{
-	CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-
-	driver.cuThreadExchangeStreamCaptureMode(&mode);
-	return mode;
-}
-
-static void restore_capture(CUstreamCaptureMode mode)
-{
-	driver.cuThreadExchangeStreamCaptureMode(&mode);
 }
 
 /* False where the stream captures: an event recorded there becomes part of the graph. */
