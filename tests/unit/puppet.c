@@ -4,14 +4,19 @@
 #include "unit.h"
 #include "puppet.h"
 
+#include "base/clock.h"
 #include "group/segment.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +26,19 @@ struct order {
 	uint64_t value;
 };
 
+struct puppet_stage *puppet_stage;
 static const char *path;
+
+void puppet_set_stage(void)
+{
+	if (puppet_stage == NULL)
+		puppet_stage = mmap(NULL, sizeof(*puppet_stage), PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(puppet_stage, MAP_FAILED);
+	atomic_store(&puppet_stage->is_over, false);
+	atomic_store(&puppet_stage->arrived, 0);
+	atomic_store(&puppet_stage->granted, 0);
+}
 
 static uint64_t name_device(const struct order *order)
 {
@@ -35,9 +52,10 @@ static uint64_t name_device(const struct order *order)
 static uint64_t close_all(int own_fd)
 {
 	close(open(path, O_RDWR | O_CLOEXEC));
+	/* By system calls: a sanitizer takes the thread's own table for this one. */
 	for (int fd = 0; fd < 1024; fd++) {
 		if (fd != own_fd)
-			close(fd);
+			syscall(SYS_close, fd);
 	}
 	return 1;
 }
@@ -59,6 +77,7 @@ static uint64_t fork_sleeper(int own_fd)
 
 	if (child == 0) {
 		close(own_fd);
+		alarm(60); /* should nobody end it */
 		for (;;)
 			pause();
 	}
@@ -87,7 +106,7 @@ static uint64_t hammer(const struct order *order)
 {
 	uint64_t random = (uint64_t)getpid(), held = 0;
 
-	for (;;) {
+	while (!atomic_load_explicit(&puppet_stage->is_over, memory_order_relaxed)) {
 		uint64_t units = random_between(&random, 1, order->value);
 		if (held >= units && random_next(&random) % 2 == 0) {
 			segment_give(order->device, units);
@@ -96,7 +115,46 @@ static uint64_t hammer(const struct order *order)
 			held += units;
 		}
 	}
-	return 0;
+	return held;
+}
+
+/* A timer's signal ends it, at whatever instruction it is then. */
+static uint64_t hammer_and_die(const struct order *order)
+{
+	uint64_t random = (uint64_t)getpid() * clock_now_ns();
+	struct itimerval never = {0}, soon = {0};
+
+	soon.it_value.tv_usec = (suseconds_t)random_between(&random, 1, 5000);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	uint64_t held = hammer(order);
+	setitimer(ITIMER_REAL, &never, NULL);
+	return held;
+}
+
+/* Waits until as many have come here as two have on their way to this barrier. */
+static void wait_at(uint64_t barrier)
+{
+	atomic_fetch_add(&puppet_stage->arrived, 1);
+	while (atomic_load(&puppet_stage->arrived) < 2 * barrier)
+		sched_yield();
+}
+
+static uint64_t race(const struct order *order)
+{
+	uint64_t mistakes = 0;
+
+	for (uint64_t round = 0; round < order->value; round++) {
+		wait_at(3 * round + 1);
+		bool is_granted = segment_take(order->device, 1);
+		if (is_granted)
+			atomic_fetch_add(&puppet_stage->granted, 1);
+		wait_at(3 * round + 2);
+		mistakes += atomic_load(&puppet_stage->granted) != round + 1;
+		wait_at(3 * round + 3);
+		if (is_granted)
+			segment_give(order->device, 1);
+	}
+	return mistakes;
 }
 
 static uint64_t follow(const struct order *order, int own_fd)
@@ -145,6 +203,10 @@ static uint64_t follow(const struct order *order, int own_fd)
 		return 0;
 	case PUPPET_HAMMER:
 		return hammer(order);
+	case PUPPET_HAMMER_AND_DIE:
+		return hammer_and_die(order);
+	case PUPPET_RACE:
+		return race(order);
 	}
 	return 0;
 }
@@ -194,11 +256,16 @@ void puppet_tell(
 	assert_int_equal(write(puppet->fd, &message, sizeof(message)), sizeof(message));
 }
 
+bool puppet_has_answered(const struct puppet *puppet, uint64_t *ret_answer)
+{
+	return read(puppet->fd, ret_answer, sizeof(*ret_answer)) == (ssize_t)sizeof(*ret_answer);
+}
+
 uint64_t puppet_hear(const struct puppet *puppet)
 {
 	uint64_t answer;
 
-	assert_int_equal(read(puppet->fd, &answer, sizeof(answer)), sizeof(answer));
+	assert_true(puppet_has_answered(puppet, &answer));
 	return answer;
 }
 

@@ -7,9 +7,20 @@
 #ifndef CUSLICE_TESTS_UNIT_PUPPET_H
 #define CUSLICE_TESTS_UNIT_PUPPET_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* In memory that the test and all puppets share. */
+struct puppet_stage {
+	_Atomic bool is_over; /* hammering ends */
+	_Atomic uint64_t arrived, granted;
+};
+extern struct puppet_stage *puppet_stage;
+
+/* Makes the stage, before any puppet is started, or clears it. */
+void puppet_set_stage(void);
 
 struct puppet {
 	pid_t pid;
@@ -35,7 +46,11 @@ enum puppet_order {
 	PUPPET_FORK_TAKE, /* a child takes `value` and ends; 1 if it was granted, 2 if it held some
 			   */
 	PUPPET_EXECUTE,   /* becomes a program that sleeps; no answer */
-	PUPPET_HAMMER,    /* takes and gives at random, at most `value` at a time, until killed */
+	PUPPET_HAMMER,    /* takes and gives at random, at most `value` at a time, until the
+			     test says so; what it then holds */
+	PUPPET_HAMMER_AND_DIE, /* the same, but dies at a random moment within milliseconds */
+	PUPPET_RACE,           /* `value` rounds: takes 1 at the same time as another does; how
+				  often not exactly one of the two was granted it */
 };
 
 /* Starts one. It ends when the test does. */
@@ -49,6 +64,8 @@ uint64_t puppet_do(
 void puppet_tell(
 	const struct puppet *puppet, enum puppet_order order, unsigned device, uint64_t value);
 uint64_t puppet_hear(const struct puppet *puppet);
+/* False where it has died instead. */
+bool puppet_has_answered(const struct puppet *puppet, uint64_t *ret_answer);
 
 /* Kills it and waits until it is gone. */
 void puppet_kill(struct puppet *puppet);

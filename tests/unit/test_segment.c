@@ -194,7 +194,10 @@ static void newcomer_finds_the_bytes_of_the_dead_back(void **state)
 static void stopped_members_keep_what_they_hold_and_hang_nobody(void **state)
 {
 	(void)state;
-	struct puppet stopped[4], dead = puppet_member(path);
+	struct puppet stopped[4];
+
+	puppet_set_stage();
+	struct puppet dead = puppet_member(path);
 
 	for (unsigned i = 0; i < 4; i++) {
 		stopped[i] = puppet_member(path);
