@@ -149,13 +149,14 @@ CUresult cuArrayDestroy(CUarray hArray)
 		return CUDA_ERROR_INVALID_HANDLE;
 	const CUresult result = give_memory(&hArray->memory);
 
-	if (result != CUDA_SUCCESS)
+	/* The handle of one that died with its context ends too. */
+	if (result != CUDA_SUCCESS && result != CUDA_ERROR_CONTEXT_IS_DESTROYED)
 		return result;
 	driver_lock();
 	retire_parts(hArray->parts);
 	handle_recycle(&hArray->handle, HANDLE_ARRAY);
 	driver_unlock();
-	return CUDA_SUCCESS;
+	return result;
 }
 
 /* Gives the part of that number, made at the first time. The driver lock is held. */
@@ -264,13 +265,14 @@ CUresult cuMipmappedArrayDestroy(CUmipmappedArray hMipmappedArray)
 		return CUDA_ERROR_INVALID_HANDLE;
 	const CUresult result = give_memory(&hMipmappedArray->memory);
 
-	if (result != CUDA_SUCCESS)
+	/* The handle of one that died with its context ends too. */
+	if (result != CUDA_SUCCESS && result != CUDA_ERROR_CONTEXT_IS_DESTROYED)
 		return result;
 	driver_lock();
 	retire_parts(hMipmappedArray->parts);
 	handle_recycle(&hMipmappedArray->handle, HANDLE_MIPMAP);
 	driver_unlock();
-	return CUDA_SUCCESS;
+	return result;
 }
 
 /* As cuda.h says, only those with deferred mapping tell. */
