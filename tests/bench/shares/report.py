@@ -74,7 +74,7 @@ class Head:
             "date": begun.strftime("%Y-%m-%d %H:%M UTC"),
             "commit": commit(),
             "machine": machine(),
-            "command": " ".join(["tests/bench/shares/shares.py", *argv]),
+            "command": " ".join(["tests/bench/shares/shares.py", *without_places(argv)]),
             "priority": priority(),
             "load average": f"{os.getloadavg()[0]:.1f} at the beginning",
         }
@@ -84,6 +84,12 @@ class Head:
 
     def lines(self):
         return [f"* {name}: {value}" for name, value in self.facts.items()]
+
+
+def without_places(argv):
+    """Where it was built and where this is written to tells nothing."""
+    kept = [(i, word) for i, word in enumerate(argv) if word not in ("--build", "--out")]
+    return [word for i, word in kept if i == 0 or argv[i - 1] not in ("--build", "--out")]
 
 
 def priority():
