@@ -5,11 +5,13 @@
  *
  * Keeps the GPU busy for so long, and says how long that was in ns and how many launches: `sync`
  * waits for each kernel, `queue` does only now and then, `streams` uses four, `graph` launches
- * graphs of four kernels. Any error ends it. `capture` captures in every mode while it launches
+ * graphs of four kernels, `threads` has four threads that use one stream, `own` four with the
+ * per-thread stream of each. Any error ends it. `capture` captures in every mode while it launches
  * beside it. `devices` launches on all devices at once.
  */
 #include "client.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -64,6 +66,48 @@ static CUgraphExec instantiate(CUgraph graph)
 	return exec;
 }
 
+/* One of the threads, which share the count of launches. */
+struct worker {
+	pthread_t thread;
+	CUcontext context;
+	CUstream stream;
+	uint64_t until_ns;
+	unsigned long launches;
+};
+
+static void *work(void *argument)
+{
+	struct worker *worker = argument;
+
+	must(cu.cuCtxSetCurrent(worker->context), "cuCtxSetCurrent");
+	while (now_ns() < worker->until_ns) {
+		must(launch(&cu, kernel, worker->stream), "launch");
+		if (++worker->launches % 16 == 0)
+			must(cu.cuStreamSynchronize(worker->stream), "synchronize");
+	}
+	must(cu.cuStreamSynchronize(worker->stream), "synchronize");
+	return NULL;
+}
+
+static unsigned long keep_busy_by_threads(CUstream stream, uint64_t until_ns)
+{
+	struct worker workers[STREAMS] = {0};
+	unsigned long launches = 0;
+
+	for (unsigned i = 0; i < STREAMS; i++) {
+		workers[i].stream = stream;
+		workers[i].until_ns = until_ns;
+		must(cu.cuCtxGetCurrent(&workers[i].context), "cuCtxGetCurrent");
+		must_be(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0,
+			"a thread");
+	}
+	for (unsigned i = 0; i < STREAMS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		launches += workers[i].launches;
+	}
+	return launches;
+}
+
 static void launch_once(const char *how, CUgraphExec exec, unsigned long i)
 {
 	if (exec != NULL)
@@ -86,6 +130,10 @@ static void keep_busy(const char *how, uint64_t span_ns)
 	if (strcmp(how, "graph") == 0)
 		exec = instantiate(capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, false));
 	uint64_t begin_ns = now_ns();
+	if (strcmp(how, "threads") == 0)
+		launches = keep_busy_by_threads(streams[0], begin_ns + span_ns);
+	else if (strcmp(how, "own") == 0)
+		launches = keep_busy_by_threads(CU_STREAM_PER_THREAD, begin_ns + span_ns);
 	while (now_ns() - begin_ns < span_ns)
 		launch_once(how, exec, launches++);
 	must(cu.cuCtxSynchronize(), "synchronize");

@@ -24,6 +24,14 @@ class Share(harness.Case):
                 self.assertGreater(percent, 22)
                 self.assertLess(percent, 28)
 
+    def test_threads_have_one_share(self):
+        for how in ("threads", "own"):
+            with self.subTest(how):
+                percent = self.percent_used(how, 2000, {"COMPUTE": "25%"},
+                                            **{"kernel.busy": "100us"})
+                self.assertGreater(percent, 22)
+                self.assertLess(percent, 28)
+
     def test_shares_of_other_sizes(self):
         for wanted in (5, 50, 80):
             with self.subTest(wanted):
