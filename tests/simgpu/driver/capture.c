@@ -11,6 +11,7 @@
 #include "context.h"
 #include "event.h"
 #include "graph.h"
+#include "graph_memory.h"
 #include "stream.h"
 #include "thread.h"
 #include "work.h"
@@ -272,6 +273,18 @@ CUresult capture_add_work(CUstream stream, struct work *work)
 	if (result == CUDA_SUCCESS) {
 		work_ref(work);
 		node->work = work;
+	}
+	return result;
+}
+
+CUresult capture_add_memory(CUstream stream, CUgraphNodeType type, struct graph_memory *memory)
+{
+	CUgraphNode node;
+	const CUresult result = add_node(stream, type, &node);
+
+	if (result == CUDA_SUCCESS) {
+		graph_memory_ref(memory);
+		node->memory = memory;
 	}
 	return result;
 }

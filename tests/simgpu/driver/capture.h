@@ -12,6 +12,7 @@
 
 #include <cuda.h>
 
+struct graph_memory;
 struct thread;
 struct work;
 
@@ -60,6 +61,9 @@ CUresult capture_refuse_legacy(CUcontext ctx);
 
 /* Adds `work` to the graph that `stream`, which is being captured, builds. */
 CUresult capture_add_work(CUstream stream, struct work *work);
+
+/* Adds a node that allocates or frees `memory`, of which it takes a reference. */
+CUresult capture_add_memory(CUstream stream, CUgraphNodeType type, struct graph_memory *memory);
 
 /* Records `event` in a stream that is being captured.
  * is_external  the graph is to record it when it runs

@@ -11,6 +11,7 @@
 #include "context.h"
 #include "event.h"
 #include "graph.h"
+#include "graph_memory.h"
 #include "module.h"
 #include "stream.h"
 #include "work.h"
@@ -71,6 +72,8 @@ static CUresult append(CUgraphExec exec, CUgraphNode source, struct index_list *
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (source->event)
 		event_ref(source->event);
+	if (source->memory)
+		graph_memory_ref(source->memory);
 	for (uint32_t i = 0; i < deps->count; i++)
 		exec->nodes[deps->items[i]].is_leaf = false;
 	source->scratch = exec->count;
@@ -79,6 +82,7 @@ static CUresult append(CUgraphExec exec, CUgraphNode source, struct index_list *
 		.type = source->type,
 		.work = work,
 		.event = source->event,
+		.memory = source->memory,
 		.deps = deps->items,
 		.dep_count = deps->count,
 		.is_leaf = true,
@@ -132,6 +136,26 @@ static CUresult flatten(CUgraphExec exec, CUgraph graph, const struct index_list
 	return graph_walk(graph, flatten_node, &flattening);
 }
 
+static bool allocates(const struct exec_node *node)
+{
+	return node->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC;
+}
+
+/* Memory is in one executable graph at most. */
+static CUresult claim_memory(CUgraphExec exec)
+{
+	for (uint32_t i = 0; i < exec->count; i++) {
+		if (allocates(&exec->nodes[i]) && exec->nodes[i].memory->is_instantiated)
+			return CUDA_ERROR_NOT_SUPPORTED;
+	}
+	for (uint32_t i = 0; i < exec->count; i++) {
+		if (allocates(&exec->nodes[i]))
+			exec->nodes[i].memory->is_instantiated = true;
+	}
+	exec->has_claimed = true;
+	return CUDA_SUCCESS;
+}
+
 CUresult exec_create(CUgraph graph, unsigned long long flags, CUgraphExec *ret_exec)
 {
 	CUgraphExec exec = handle_create(HANDLE_EXEC, sizeof(*exec));
@@ -139,8 +163,10 @@ CUresult exec_create(CUgraph graph, unsigned long long flags, CUgraphExec *ret_e
 	if (!exec)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	exec->flags = flags;
-	const CUresult result = flatten(exec, graph, NULL);
+	CUresult result = flatten(exec, graph, NULL);
 
+	if (result == CUDA_SUCCESS)
+		result = claim_memory(exec);
 	if (result == CUDA_SUCCESS)
 		*ret_exec = exec;
 	else
@@ -154,6 +180,10 @@ void exec_destroy(CUgraphExec exec)
 		work_unref(exec->nodes[i].work);
 		if (exec->nodes[i].event)
 			event_unref(exec->nodes[i].event);
+		if (exec->has_claimed && allocates(&exec->nodes[i]))
+			exec->nodes[i].memory->is_instantiated = false;
+		if (exec->nodes[i].memory)
+			graph_memory_unref(exec->nodes[i].memory);
 		free(exec->nodes[i].deps);
 	}
 	free(exec->nodes);
@@ -227,10 +257,14 @@ CUresult exec_launch(CUgraphExec exec, CUstream stream)
 
 	if (!nothing || !stream_collect_deps(stream, &start) || !deps_add(&start, exec->last))
 		result = CUDA_ERROR_OUT_OF_MEMORY;
+	if (result == CUDA_SUCCESS)
+		result = graph_memory_launch(exec);
 	for (uint32_t i = 0; i < exec->count && result == CUDA_SUCCESS; i++)
 		result = submit_node(exec, &exec->nodes[i], stream, &start, nothing);
 	if (result == CUDA_SUCCESS)
 		result = submit_end(exec, stream, &start, nothing);
+	if (result == CUDA_SUCCESS)
+		graph_memory_launched(exec);
 	deps_clear(&start);
 	work_unref(nothing);
 	return result;

@@ -15,6 +15,7 @@
 
 #include "handle.h"
 
+struct graph_memory;
 struct work;
 
 /* A node; those of child graphs stand among the others, and each child graph ends in a node of its
@@ -22,9 +23,10 @@ struct work;
 struct exec_node {
 	CUgraphNode source;
 	CUgraphNodeType type;
-	struct work *work; /* owned; of nodes that only join: empty work */
-	CUevent event;     /* waited for, holds a reference; or NULL */
-	uint32_t *deps;    /* indices of earlier nodes */
+	struct work *work;           /* owned; of nodes that only join: empty work */
+	CUevent event;               /* waited for, holds a reference; or NULL */
+	struct graph_memory *memory; /* allocated or freed, holds a reference; or NULL */
+	uint32_t *deps;              /* indices of earlier nodes */
 	uint32_t dep_count;
 	bool is_leaf;
 	bool is_enabled;
@@ -36,7 +38,8 @@ struct CUgraphExec_st {
 	unsigned long long flags;
 	struct exec_node *nodes;
 	uint32_t count, room;
-	uint64_t last; /* operation of the last launch: launches of one exec follow each other */
+	bool has_claimed; /* the memory that its nodes allocate */
+	uint64_t last;    /* operation of the last launch: launches of one exec follow each other */
 };
 
 /* Makes `graph` executable. The graph itself may change or end afterwards. */

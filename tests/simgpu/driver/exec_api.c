@@ -10,6 +10,7 @@
 #include "event.h"
 #include "exec.h"
 #include "graph.h"
+#include "graph_memory.h"
 #include "graph_params.h"
 #include "work.h"
 
@@ -142,7 +143,7 @@ CUresult cuGraphLaunch_ptsz(CUgraphExec hGraph, CUstream hStream)
 	return launch(hGraph, hStream, STREAM_PER_THREAD);
 }
 
-/* There is nothing to upload; the arguments are checked. */
+/* There is nothing to upload but bytes behind the memory of nodes. */
 static CUresult upload(CUgraphExec exec, CUstream handle, enum stream_default meaning)
 {
 	CUstream stream;
@@ -150,8 +151,10 @@ static CUresult upload(CUgraphExec exec, CUstream handle, enum stream_default me
 	if (!handle_is(exec, HANDLE_EXEC))
 		return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
-	const CUresult result = stream_resolve(handle, meaning, &stream);
+	CUresult result = stream_resolve(handle, meaning, &stream);
 
+	if (result == CUDA_SUCCESS)
+		result = graph_memory_map(exec);
 	driver_unlock();
 	return result;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "event.h"
+#include "graph_memory.h"
 
 static bool append(struct node_list *list, CUgraphNode node)
 {
@@ -65,6 +66,8 @@ static void destroy_node(CUgraphNode node)
 	work_unref(node->work);
 	if (node->event)
 		event_unref(node->event);
+	if (node->memory)
+		graph_memory_unref(node->memory);
 	graph_destroy(node->child);
 	free(node->deps.nodes);
 	handle_recycle(&node->handle, HANDLE_NODE);
@@ -106,6 +109,15 @@ CUresult graph_add_node(CUgraph graph, CUgraphNodeType type, const CUgraphNode *
 	else
 		destroy_node(node);
 	return result;
+}
+
+bool graph_has_memory(CUgraph graph)
+{
+	for (uint32_t i = 0; i < graph->nodes.count; i++) {
+		if (graph->nodes.nodes[i]->memory)
+			return true;
+	}
+	return false;
 }
 
 void graph_remove_node(CUgraphNode node)

@@ -21,13 +21,16 @@
 /* Marks of a walk along the dependencies. */
 enum node_mark { NODE_NEW, NODE_OPEN, NODE_DONE };
 
+struct graph_memory;
+
 struct CUgraphNode_st {
 	struct handle handle;
 	CUgraph graph;
 	CUgraphNodeType type;
-	struct work *work; /* owned; of a type that does something; else NULL */
-	CUevent event;     /* waited for, holds a reference; or NULL */
-	CUgraph child;     /* owned; or NULL */
+	struct work *work;           /* owned; of a type that does something; else NULL */
+	CUevent event;               /* waited for, holds a reference; or NULL */
+	CUgraph child;               /* owned; or NULL */
+	struct graph_memory *memory; /* that it allocates or frees, holds a reference; or NULL */
 	struct node_list deps;
 	CUgraphNode original; /* that it is a clone of; or NULL */
 	enum node_mark mark;
@@ -58,6 +61,10 @@ void graph_destroy(CUgraph graph);
  */
 CUresult graph_add_node(CUgraph graph, CUgraphNodeType type, const CUgraphNode *deps, size_t count,
 	CUgraphNode *ret_node);
+
+/* Returns whether it has nodes that allocate or free memory: it cannot be cloned then, nor lose
+ * nodes. */
+bool graph_has_memory(CUgraph graph);
 
 /* Takes a node and all edges to it out of its graph. */
 void graph_remove_node(CUgraphNode node);

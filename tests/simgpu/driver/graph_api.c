@@ -40,9 +40,12 @@ CUresult cuGraphClone(CUgraph *phGraphClone, CUgraph originalGraph)
 	if (!phGraphClone || !handle_is(originalGraph, HANDLE_GRAPH))
 		return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
-	CUgraph clone = graph_clone(originalGraph);
+	const bool can_be_cloned = !graph_has_memory(originalGraph);
+	CUgraph clone = can_be_cloned ? graph_clone(originalGraph) : NULL;
 
 	driver_unlock();
+	if (!can_be_cloned)
+		return CUDA_ERROR_NOT_SUPPORTED;
 	if (!clone)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	*phGraphClone = clone;
@@ -85,9 +88,12 @@ CUresult cuGraphDestroyNode(CUgraphNode hNode)
 	if (!handle_is(hNode, HANDLE_NODE))
 		return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
-	graph_remove_node(hNode);
+	const bool can_be_changed = !graph_has_memory(hNode->graph);
+
+	if (can_be_changed)
+		graph_remove_node(hNode);
 	driver_unlock();
-	return CUDA_SUCCESS;
+	return can_be_changed ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
 }
 
 /* Hands a list out as the API does: its length, or up to *count of it and NULL for the rest. */

@@ -118,6 +118,10 @@ static CUresult add_child(const struct place *place, CUgraph child)
 	if (!is_place(place) || !handle_is(child, HANDLE_GRAPH))
 		return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
+	if (graph_has_memory(child)) {
+		driver_unlock();
+		return CUDA_ERROR_NOT_SUPPORTED;
+	}
 	CUgraph clone = graph_clone(child);
 	CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
 
@@ -248,6 +252,12 @@ static CUresult add_any(const struct place *place, CUgraphNodeParams *params)
 		return add_wait(place, params->eventWait.event);
 	case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
 		return add_record(place, params->eventRecord.event);
+	case CU_GRAPH_NODE_TYPE_MEM_ALLOC:
+		return graph_add_alloc(place->graph, place->deps, place->dep_count,
+			(CUDA_MEM_ALLOC_NODE_PARAMS *)&params->alloc, place->ret_node);
+	case CU_GRAPH_NODE_TYPE_MEM_FREE:
+		return graph_add_free(place->graph, place->deps, place->dep_count,
+			params->free.dptr, place->ret_node);
 	default:
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}

@@ -23,4 +23,11 @@ void kernel_params_of_work(const struct work *work, CUDA_KERNEL_NODE_PARAMS *ret
 void memcpy_params_of_work(const struct work *work, CUDA_MEMCPY3D *ret_params);
 void memset_params_of_work(const struct work *work, CUDA_MEMSET_NODE_PARAMS *ret_params);
 
+/* Add nodes that allocate and free memory (graph_memory_api.c); the address is given back in
+ * params->dptr. They take the driver lock. */
+CUresult graph_add_alloc(CUgraph graph, const CUgraphNode *deps, size_t count,
+	CUDA_MEM_ALLOC_NODE_PARAMS *params, CUgraphNode *ret_node);
+CUresult graph_add_free(CUgraph graph, const CUgraphNode *deps, size_t count, CUdeviceptr address,
+	CUgraphNode *ret_node);
+
 #endif

@@ -7,6 +7,7 @@
 #include "client.h"
 #include "context.h"
 #include "entry.h"
+#include "graph_memory.h"
 #include "memory.h"
 #include "null.h"
 #include "pool.h"
@@ -121,6 +122,11 @@ static CUresult release_found(const struct memory *memory)
 		result = pool_free(memory->owner, memory->range.base, NULL);
 		driver_unlock();
 		return result;
+	case MEMORY_GRAPH:
+		driver_lock();
+		result = graph_memory_free(memory->owner);
+		driver_unlock();
+		return result;
 	default:
 		return CUDA_ERROR_INVALID_VALUE;
 	}
@@ -144,7 +150,7 @@ static CUresult release(CUdeviceptr address)
 		memory.kind == MEMORY_HOST || memory.kind == MEMORY_REGISTERED ||
 		memory.kind == MEMORY_MAPPED)
 		return CUDA_ERROR_INVALID_VALUE;
-	result = context_wait(memory.ctx);
+	result = context_wait(memory.ctx ? memory.ctx : ctx);
 	return result == CUDA_SUCCESS ? release_found(&memory) : result;
 }
 

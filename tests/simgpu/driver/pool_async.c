@@ -6,6 +6,7 @@
 #include "capture.h"
 #include "context.h"
 #include "entry.h"
+#include "graph_memory.h"
 #include "memory.h"
 #include "null.h"
 #include "pool.h"
@@ -19,10 +20,10 @@ static CUresult take_in(CUstream stream, size_t size, CUmemoryPool pool, CUdevic
 
 	if (stream == stream->ctx->legacy)
 		result = capture_refuse_legacy(stream->ctx);
-	if (result == CUDA_SUCCESS)
-		result = capture_refuse_stream(stream);
 	if (result != CUDA_SUCCESS)
 		return result;
+	if (stream->capture)
+		return graph_memory_capture_alloc(stream, size, ret_address);
 	if (!pool)
 		pool = pool_current(stream->ctx->device);
 	return pool ? pool_take(pool, size, stream, ret_address) : CUDA_ERROR_OUT_OF_MEMORY;
@@ -90,20 +91,44 @@ static CUresult release_linear(CUdeviceptr address, CUstream stream)
 	return result;
 }
 
+static CUresult release_graph_memory(struct graph_memory *memory, CUstream stream)
+{
+	struct work *work = work_create(WORK_EMPTY);
+
+	if (!work)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult result = CUDA_ERROR_INVALID_VALUE;
+
+	if (memory->is_allocated)
+		result = stream_submit(stream, work, &memory->last);
+	work_unref(work);
+	return result == CUDA_SUCCESS ? graph_memory_free(memory) : result;
+}
+
+/* A capture takes memory of graphs only. */
+static CUresult release_captured(CUstream stream, const struct memory *memory)
+{
+	if (memory->kind == MEMORY_GRAPH)
+		return graph_memory_capture_free(stream, memory->owner);
+	(void)capture_refuse_stream(stream);
+	return CUDA_ERROR_INVALID_VALUE;
+}
+
 static CUresult release_in(CUstream stream, CUdeviceptr address)
 {
 	struct memory memory;
-	CUresult result = capture_refuse_stream(stream);
 
-	if (result != CUDA_SUCCESS)
-		return result;
 	if (!memory_find(address, &memory) || memory.range.base != address)
 		return CUDA_ERROR_INVALID_VALUE;
+	if (stream->capture)
+		return release_captured(stream, &memory);
 	switch (memory.kind) {
 	case MEMORY_DEVICE:
 		return release_linear(address, stream);
 	case MEMORY_POOLED:
 		return pool_free(memory.owner, address, stream);
+	case MEMORY_GRAPH:
+		return release_graph_memory(memory.owner, stream);
 	default:
 		return CUDA_ERROR_INVALID_VALUE;
 	}
