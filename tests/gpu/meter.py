@@ -2,9 +2,11 @@
 # Copyright the cuslice authors
 #
 # How much of a GPU's time was used, told by somebody else than the library: NVML on a real machine,
-# the machine itself on simgpu. Counts all processes, so the GPU has to be ours.
+# the machine itself on simgpu. Counts all processes, so the GPU has to be ours. As a program,
+# `meter.py UUID` answers each line of its input with the bytes that are used of the device.
 import ctypes
 import json
+import sys
 import time
 
 GPM_GRAPHICS_UTIL = 1     # NVML_GPM_METRIC_GRAPHICS_UTIL: part of the time in which it was active
@@ -210,3 +212,16 @@ def meters_of(fleet, uuid):
     found = [GpmMeter(nvml)] if nvml.has_gpm() else []
     found = [meter for meter in [*found, SamplesMeter(nvml)] if works(meter)]
     return (found[0], found[1:]) if found else (NoMeter(), [])
+
+
+def answer_each_line(uuid):
+    try:
+        nvml = Nvml(uuid)
+        for _ in sys.stdin:
+            print(nvml.used_bytes(), flush=True)
+    except NvmlError as error:
+        sys.exit(f"NVML: {error}")
+
+
+if __name__ == "__main__":
+    answer_each_line(sys.argv[1])

@@ -108,7 +108,7 @@ def check_framework(name, machine):
 TORCH_ALLOCATORS = {
     "default": ("", True),
     "expandable": ("expandable_segments:True", False),
-    "async": ("backend:cudaMallocAsync", False),
+    "async": ("backend:cudaMallocAsync", True),
 }
 
 
