@@ -6,6 +6,7 @@
 #
 #   PRELOAD_LIBRARY     libcuslice.so
 #   PRELOAD_CLIENTS     folder of the client programs
+#   PRELOAD_CUSLICE     the program cuslice
 #   PRELOAD_SIMGPU      folder of simgpu's libraries and command
 #   PRELOAD_SANITIZER   the sanitizer's own library, which has to come first; may be empty
 import json
@@ -19,6 +20,7 @@ import unittest
 LIBRARY = os.environ["PRELOAD_LIBRARY"]
 CLIENTS = pathlib.Path(os.environ["PRELOAD_CLIENTS"])
 SIMGPU = pathlib.Path(os.environ["PRELOAD_SIMGPU"])
+CUSLICE = pathlib.Path(os.environ["PRELOAD_CUSLICE"])
 SANITIZER = os.environ.get("PRELOAD_SANITIZER", "")
 TREE = pathlib.Path(__file__).resolve().parents[2]
 
