@@ -155,18 +155,18 @@ def judge_share(share, run, bare_rate, fills_gpu, bare_time):
     """(line of the table, claims). A program that leaves the GPU idle when nothing holds it back,
     `bare_time` being what it uses, is entitled to that at most."""
     work, gpu_time = 100 * run.rate / bare_rate, run.gpu_time()
-    entitled = share if fills_gpu or bare_time is None else 100 * min(1, share / bare_time)
+    entitled = share if fills_gpu or not bare_time else 100 * min(1, share / bare_time)
     done = 100 * work / entitled
     line = (f"{share:>5} {work:>9.2f} {done:>14.2f} {number_text(run.busy or None):>12} "
             f"{number_text(run.metered):>7} {100 * run.least / bare_rate:>12.2f} "
             f"{100 * run.most / bare_rate:>9.2f} {run.clock_mhz or '-':>5}")
     claims = []
     if gpu_time is not None:
-        least = share * bare_time / 100 - MOST_OFF if fills_gpu else 0
+        least = share * (bare_time or 100) / 100 - MOST_OFF if fills_gpu else 0
         claims.append((gpu_time <= share + MOST_OFF,
                        f"{share} %: {gpu_time:.2f} % of the GPU's time"))
         claims.append((gpu_time >= least, f"{share} %: only {gpu_time:.2f} % of the GPU's time"))
-    if fills_gpu or bare_time is not None:
+    if fills_gpu or bare_time:
         least = LEAST_WORK[share] if fills_gpu else LEAST_WORK_OF_OTHERS
         claims.append((done >= least, f"{share} %: {done:.1f} % of the work it is entitled to"))
     return line, claims
