@@ -99,13 +99,14 @@ def priority():
 
 
 def commit():
+    """The last one that changed the library."""
     def git(*arguments):
         return subprocess.run(["git", "-C", os.path.dirname(os.path.abspath(__file__)),
                                *arguments], capture_output=True, text=True, check=False).stdout
 
     try:
-        name = git("rev-parse", "--short", "HEAD").strip() or "unknown"
-        changed = git("status", "--porcelain", "--untracked-files=no", ":/src", ":/tests").strip()
+        name = git("log", "-1", "--format=%h", "--", ":/src").strip() or "unknown"
+        changed = git("status", "--porcelain", "--untracked-files=no", ":/src").strip()
     except FileNotFoundError:
         return "unknown"
     return name + (", with changes" if changed else "")
