@@ -44,6 +44,9 @@ struct cuslice_slice {
 	uint64_t gpu_time_ns; /* GPU time billed since the start; 0 without a share */
 	uint32_t share_ppm;   /* 1 .. CUSLICE_WHOLE */
 	uint32_t reserved;    /* 0 */
+
+	/* Added later. */
+	uint64_t refused_count; /* allocations of this process for which the quota had no room */
 };
 
 /* The library's version, "0.1.0": static text. */

@@ -9,6 +9,7 @@
 #include "entry/entry.h"
 #include "governor/governor.h"
 #include "hooks/pending_frees.h"
+#include "hooks/refusals.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 
@@ -18,7 +19,7 @@
 #define VERSION(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
 
 _Static_assert(CUSLICE_WHOLE == PPM_WHOLE, "the public unit of a share is ours");
-_Static_assert(sizeof(struct cuslice_slice) == 32, "struct cuslice_slice only grows at its end");
+_Static_assert(sizeof(struct cuslice_slice) == 40, "struct cuslice_slice only grows at its end");
 
 PUBLIC const char *cuslice_version(void)
 {
@@ -77,6 +78,7 @@ PUBLIC int cuslice_read(int device, struct cuslice_slice *ret_slice, size_t size
 	pending_frees_collect((unsigned)device);
 	slice.used_bytes = ledger_used((unsigned)device);
 	slice.gpu_time_ns = governor_billed_ns((unsigned)device);
+	slice.refused_count = refusals_count((unsigned)device);
 	slice.share_ppm = governor_share((unsigned)device);
 	memcpy(ret_slice, &slice, size < sizeof(slice) ? size : sizeof(slice));
 	return CUSLICE_OK;

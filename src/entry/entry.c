@@ -23,7 +23,7 @@ void *entry_dlvsym(void *handle, const char *name, const char *version);
 
 /* Driver addresses that lead to a hook. Two for a row where cuGetProcAddress gives another address
  * than the symbol has; open addressing, at most half full. */
-#define INDEX_SIZE 256u
+#define INDEX_SIZE 1024u
 _Static_assert(2 * HOOK_COUNT <= INDEX_SIZE / 2, "the address index is too small");
 
 static struct {

@@ -3,9 +3,13 @@
  */
 #include "hooks/charge.h"
 #include "base/clock.h"
-#include "base/log.h"
+#include "hooks/contexts.h"
+#include "hooks/footprint.h"
 #include "hooks/pending_frees.h"
 #include "hooks/pools.h"
+#include "hooks/process_figure.h"
+#include "hooks/reconcile.h"
+#include "hooks/refusals.h"
 #include "slice/slice.h"
 
 /* How long an allocation waits at most for memory that is being freed in stream order, or that the
@@ -18,14 +22,10 @@
 #define AGAIN_WAIT_NS (200 * NS_PER_MS)
 #define ASK_AGAIN_NS  NS_PER_MS
 
-static COLD bool refuse(unsigned device, uint64_t bytes)
+bool charge_init(void)
 {
-	log_at(LOG_INFO, "ledger", "refused %s on GPU %u: %s of %s used, %s of it by this process",
-		units_format_bytes(bytes).text, device,
-		units_format_bytes(ledger_used(device)).text,
-		units_format_bytes(ledger_quota(device)).text,
-		units_format_bytes(ledger_used_here(device)).text);
-	return false;
+	return process_figure_init() && reconcile_init() && footprint_init() && contexts_init() &&
+	       refusals_init();
 }
 
 /* Tells others that `bytes` in all come back should the driver refuse. */
@@ -83,6 +83,7 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 	bool has_trimmed = false;
 
 	ledger_look_after();
+	reconcile_if_stale(device);
 	for (;;) {
 		uint64_t now_ns = clock_now_ns();
 		uint64_t pending_bytes =
@@ -94,8 +95,10 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 			if (pools_trim(device) && take(charge, bytes))
 				return true;
 		}
-		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, missing_bytes))
-			return refuse(device, missing_bytes);
+		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, missing_bytes)) {
+			refusals_add(device, missing_bytes);
+			return false;
+		}
 		clock_sleep_ns(LOOK_AGAIN_NS);
 	}
 }
@@ -123,9 +126,11 @@ bool charge_begin_on(
 	*ret_charge = (struct charge){0};
 	if (!slice_exists(device))
 		return true;
+	bytes = ledger_round(bytes);
+	reconcile_before((unsigned)device, bytes);
 	ret_charge->is_counted =
 		ledger_reserve((unsigned)device, kind, 0, &ret_charge->reservation) &&
-		extend(ret_charge, ledger_round(bytes));
+		extend(ret_charge, bytes);
 	return ret_charge->is_counted;
 }
 
@@ -138,6 +143,8 @@ bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_char
 	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS ||
 		driver.cuCtxGetCurrent(&context) != CUDA_SUCCESS)
 		return true;
+	if (slice_exists(device))
+		contexts_see((unsigned)device, context);
 	if (!charge_begin_on(device, kind, bytes, ret_charge))
 		return false;
 	ret_charge->context = context;

@@ -32,6 +32,10 @@ struct charge {
 	uint64_t again_until_ns; /* 0: the driver has been asked once */
 };
 
+/* Makes what charging keeps between calls: contexts that are charged, what the driver takes by
+ * itself, refusals. At the start, once. False without memory. */
+bool charge_init(void) MUST_CHECK;
+
 /* Reserves `bytes`, rounded up to what the driver takes, on the current device for its current
  * context, or on `device` for none. Where the quota has no room, but memory that is being freed
  * would make some, or that others are asking the driver for and may not get, waits for it for up to

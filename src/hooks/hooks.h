@@ -21,6 +21,10 @@
 #include "driver/nvml_hooks.def"
 #undef NVML_HOOK
 
+/* What hooks_module.c keeps of libraries: made at the start, and forgotten with a context. */
+bool hooks_module_init(void) MUST_CHECK;
+void hooks_module_drop_context(CUcontext context);
+
 /* Makes what the bodies keep between calls. At the start, once. False without memory. */
 bool hooks_init(void) MUST_CHECK;
 

@@ -8,6 +8,8 @@
 #include "driver/driver.h"
 #include "governor/governor.h"
 #include "hooks/array_costs.h"
+#include "hooks/charge.h"
+#include "hooks/contexts.h"
 #include "hooks/hooks.h"
 #include "hooks/pending_frees.h"
 #include "hooks/pools.h"
@@ -30,7 +32,8 @@ static struct attachments {
 bool hooks_init(void)
 {
 	attachments = wipe_alloc(sizeof(*attachments));
-	return attachments != NULL && pending_frees_init() && array_costs_init() && pools_init();
+	return attachments != NULL && pending_frees_init() && array_costs_init() && pools_init() &&
+	       charge_init() && hooks_module_init();
 }
 
 /* Its entry, or for one without the first unused; MAX_ATTACHED where there is none. */
@@ -102,6 +105,8 @@ static CUresult context_gone(CUcontext context, CUresult res)
 	if (res != CUDA_SUCCESS)
 		return context_lives(context, res);
 	forget_attached(context);
+	contexts_forget(context);
+	hooks_module_drop_context(context);
 	pending_frees_drop_context(context);
 	ledger_drop_context(context);
 	governor_lose_context(context);

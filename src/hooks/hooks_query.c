@@ -4,9 +4,11 @@
  * The view: what a program is told of its device's memory is what its slice has.
  */
 #include "driver/driver.h"
+#include "hooks/contexts.h"
 #include "hooks/hooks.h"
 #include "hooks/pending_frees.h"
 #include "hooks/pools.h"
+#include "hooks/reconcile.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 
@@ -18,10 +20,14 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 /* Total is at most the quota of the current device; free at most what of it is not used. */
 static void show_slice(uint64_t *free_bytes, uint64_t *total_bytes)
 {
+	CUcontext context;
 	CUdevice device;
 
 	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
 		return;
+	if (driver.cuCtxGetCurrent(&context) == CUDA_SUCCESS)
+		contexts_see((unsigned)device, context);
+	reconcile_if_stale((unsigned)device);
 	uint64_t quota = smaller(ledger_quota((unsigned)device), *total_bytes);
 	pending_frees_collect((unsigned)device);
 	pools_settle((unsigned)device);

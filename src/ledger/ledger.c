@@ -16,6 +16,7 @@ static struct ledger {
 		_Atomic uint64_t used;                        /* without a group */
 		_Atomic uint64_t in_flight;                   /* without a group */
 		_Atomic uint64_t used_for[LEDGER_KIND_COUNT]; /* tells, decides nothing */
+		_Atomic uint64_t give_backs;
 	} __attribute__((aligned(64))) devices[LEDGER_MAX_DEVICES];
 	struct handle_map map;
 } * ledger;
@@ -81,7 +82,14 @@ uint64_t ledger_used_here(unsigned device)
 
 uint64_t ledger_used_for(unsigned device, enum ledger_kind kind)
 {
-	return atomic_load_explicit(&ledger->devices[device].used_for[kind], memory_order_relaxed);
+	/* acquire: pairs with the release in note_kind(), so that who reads less also reads the
+	 * count of give-backs that was raised before. */
+	return atomic_load_explicit(&ledger->devices[device].used_for[kind], memory_order_acquire);
+}
+
+uint64_t ledger_give_backs(unsigned device)
+{
+	return atomic_load_explicit(&ledger->devices[device].give_backs, memory_order_acquire);
 }
 
 const char *ledger_kind_name(enum ledger_kind kind)
@@ -104,7 +112,7 @@ uint64_t ledger_round(uint64_t bytes)
 static void note_kind(unsigned device, enum ledger_kind kind, uint64_t added_bytes)
 {
 	atomic_fetch_add_explicit(
-		&ledger->devices[device].used_for[kind], added_bytes, memory_order_relaxed);
+		&ledger->devices[device].used_for[kind], added_bytes, memory_order_release);
 }
 
 /* The counter is the whole agreement between threads: no other data hangs on it, so its order is
@@ -150,9 +158,10 @@ static void reserve_anyway(unsigned device, enum ledger_kind kind, uint64_t old,
 /* From `old` bytes to `bytes`, which is less. */
 static void reserve_less(unsigned device, enum ledger_kind kind, uint64_t old, uint64_t bytes)
 {
-	note_kind(device, kind, bytes - old);
 	if (bytes == old)
 		return;
+	atomic_fetch_add_explicit(&ledger->devices[device].give_backs, 1, memory_order_relaxed);
+	note_kind(device, kind, bytes - old);
 	if (segment_is_used())
 		segment_give(device, units_of(old) - units_of(bytes));
 	else

@@ -71,7 +71,11 @@ void ledger_tighten_quota(unsigned device, uint64_t bytes);
 uint64_t ledger_quota(unsigned device); /* LEDGER_UNLIMITED without one */
 uint64_t ledger_used(unsigned device);  /* bytes reserved and held */
 
-uint64_t ledger_used_here(unsigned device); /* of that by this process */
+/* Of that by this process. It is raised before the driver is asked and lowered after, so it is
+ * never less than what the driver has given; but a sum that is read while bytes come back may mix
+ * before and after. It does not where ledger_give_backs() is the same before and after. */
+uint64_t ledger_used_here(unsigned device);
+uint64_t ledger_give_backs(unsigned device); /* how often bytes came back up to now */
 
 /* What this process has for one kind, and that kind's name. */
 uint64_t ledger_used_for(unsigned device, enum ledger_kind kind);

@@ -13,10 +13,11 @@ OVER = str(OUT_OF_MEMORY)
 class Talk:
     """A client of which the account is looked at where it waits."""
 
-    def __init__(self, machine, what, quota, *more, name="memory"):
+    def __init__(self, machine, what, quota, *more, name="memory", prefix=(),
+                 **environment):
         self.machine = machine
-        self.process = machine.start(client(name), what, str(quota), *more,
-                                     limits={"MEMORY": str(quota)})
+        self.process = machine.start(*prefix, client(name), what, str(quota), *more,
+                                     limits={"MEMORY": str(quota)}, **environment)
         self.seen = {}
 
     def __enter__(self):

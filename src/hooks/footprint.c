@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "hooks/footprint.h"
+#include "base/lock.h"
+#include "base/wipe.h"
+#include "driver/driver.h"
+#include "hooks/process_figure.h"
+#include "hooks/reconcile.h"
+#include "ledger/ledger.h"
+
+static struct lock *charging; /* wiped at fork, so that no child waits for a lost holder */
+
+bool footprint_init(void)
+{
+	charging = wipe_alloc(sizeof(*charging));
+	return charging != NULL;
+}
+
+static bool read_free(unsigned device, enum footprint_source source, uint64_t *ret_bytes)
+{
+	size_t free_bytes, total_bytes;
+
+	if (source == FOOTPRINT_NVML)
+		return process_figure_read_free(device, ret_bytes);
+	if (source == FOOTPRINT_NONE ||
+		driver.cuMemGetInfo_v2(&free_bytes, &total_bytes) != CUDA_SUCCESS)
+		return false;
+	*ret_bytes = free_bytes;
+	return true;
+}
+
+void footprint_begin(unsigned device, struct footprint *ret_footprint)
+{
+	/* Here, for afterwards there is a lock. */
+	(void)process_figure_is_there();
+	CUdevice current;
+	bool is_current =
+		driver.cuCtxGetDevice(&current) == CUDA_SUCCESS && current == (CUdevice)device;
+
+	reconcile_hold(device);
+	*ret_footprint = (struct footprint){
+		.device = device,
+		.source = is_current ? FOOTPRINT_CONTEXT : FOOTPRINT_NVML,
+		.held_bytes = ledger_used_here(device),
+	};
+	if (!read_free(device, ret_footprint->source, &ret_footprint->free_bytes))
+		ret_footprint->source = FOOTPRINT_NONE;
+}
+
+void footprint_lock(void)
+{
+	lock_take(charging);
+}
+
+void footprint_done(const struct footprint *footprint)
+{
+	lock_drop(charging);
+	reconcile_resume(footprint->device);
+}
+
+/* What free memory has dropped by, less what the ledger has charged meanwhile. */
+static bool find_change(const struct footprint *footprint, int64_t *ret_bytes)
+{
+	uint64_t now_free;
+
+	if (!read_free(footprint->device, footprint->source, &now_free))
+		return false;
+	*ret_bytes = (int64_t)(footprint->free_bytes - now_free) -
+		     (int64_t)(ledger_used_here(footprint->device) - footprint->held_bytes);
+	return true;
+}
+
+bool footprint_drop(const struct footprint *footprint, uint64_t *ret_bytes)
+{
+	int64_t change;
+
+	if (!find_change(footprint, &change))
+		return false;
+	*ret_bytes = change > 0 ? (uint64_t)change : 0;
+	return true;
+}
+
+bool footprint_given(const struct footprint *footprint, uint64_t *ret_bytes)
+{
+	int64_t change;
+
+	if (!find_change(footprint, &change))
+		return false;
+	*ret_bytes = change < 0 ? (uint64_t)-change : 0;
+	return true;
+}
+
+bool footprint_taken(const struct footprint *footprint, uint64_t *ret_bytes)
+{
+	uint64_t unaccounted;
+
+	if (!footprint_drop(footprint, ret_bytes))
+		return false;
+	if (*ret_bytes > 0 && reconcile_read(footprint->device, &unaccounted) &&
+		unaccounted < *ret_bytes)
+		*ret_bytes = unaccounted;
+	return true;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * What the driver takes by itself during one call: the drop of free memory around it. Neighbours
+ * disturb that, and other threads of ours do; so it is held against the driver's own figure for
+ * this process (reconcile.h) where there is one.
+ */
+#ifndef CUSLICE_HOOKS_FOOTPRINT_H
+#define CUSLICE_HOOKS_FOOTPRINT_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct footprint {
+	unsigned device;
+	enum footprint_source { FOOTPRINT_NONE, FOOTPRINT_CONTEXT, FOOTPRINT_NVML } source;
+	uint64_t free_bytes; /* as the source tells it */
+	uint64_t held_bytes; /* by the ledger */
+};
+
+/* Makes the lock. At the start, once. False without memory. */
+bool footprint_init(void) MUST_CHECK;
+
+/* Before the call. From the current context where that is on `device`, else from NVML. Until
+ * footprint_done() nothing is charged as other: it may be what the call takes.
+ * Threads: any, holding no lock. */
+void footprint_begin(unsigned device, struct footprint *ret_footprint);
+
+/* After it: around asking the functions below and charging, so that two threads do not charge the
+ * same bytes. */
+void footprint_lock(void);
+void footprint_done(const struct footprint *footprint);
+
+/* What free memory has dropped by, less what the ledger has charged meanwhile. 0 where it
+ * has risen. False where it cannot be seen. */
+bool footprint_drop(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
+
+/* The other way round: what free memory has risen by; 0 where it has dropped. */
+bool footprint_given(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
+
+/* What it has dropped by, but not more than what the driver's own figure leaves unaccounted for. */
+bool footprint_taken(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
+
+#endif

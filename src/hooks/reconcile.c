@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "hooks/reconcile.h"
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/wipe.h"
+#include "hooks/process_figure.h"
+
+#define PERIOD_NS NS_PER_S
+/* The least part of the quota to go on before the next reading. */
+#define LEAST_STEP 16
+#define TRIES      4
+
+_Atomic uint64_t *reconcile_thresholds;
+
+/* Wiped at fork: a child holds nothing. */
+static struct reconcile_state {
+	_Atomic uint64_t thresholds[LEDGER_MAX_DEVICES];
+	struct reconcile_device {
+		atomic_bool is_reading;
+		_Atomic uint64_t next_ns; /* when the last reading becomes stale */
+		_Atomic uint64_t holders; /* threads that are about to charge what they found */
+		_Atomic uint64_t resumed; /* how often one of them was done */
+		struct lock lock;         /* of what follows */
+		struct reservation other; /* of kind LEDGER_OTHER once something was */
+		uint64_t last_bytes;      /* as the last reading had it */
+	} devices[LEDGER_MAX_DEVICES];
+} * reconciled;
+
+bool reconcile_init(void)
+{
+	reconciled = wipe_alloc(sizeof(*reconciled));
+	if (reconciled == NULL)
+		return false;
+	reconcile_thresholds = reconciled->thresholds;
+	return true;
+}
+
+void reconcile_hold(unsigned device)
+{
+	atomic_fetch_add(&reconciled->devices[device].holders, 1);
+}
+
+void reconcile_resume(unsigned device)
+{
+	atomic_fetch_add(&reconciled->devices[device].resumed, 1);
+	atomic_fetch_sub(&reconciled->devices[device].holders, 1);
+}
+
+static uint64_t other_bytes(unsigned device)
+{
+	return ledger_used_for(device, LEDGER_OTHER);
+}
+
+/* The ledger is never behind the driver (ledger_used_here()), unless bytes came back meanwhile.
+ * What is reserved and not taken yet makes the result too small, never too large. */
+static bool read_beyond(unsigned device, uint64_t *ret_driver, uint64_t *ret_ledger)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		uint64_t give_backs = ledger_give_backs(device);
+		if (!process_figure_read(device, ret_driver))
+			return false;
+		*ret_ledger = ledger_used_here(device) - other_bytes(device);
+		if (ledger_give_backs(device) == give_backs)
+			return true;
+	}
+	return false;
+}
+
+bool reconcile_read(unsigned device, uint64_t *ret_bytes)
+{
+	uint64_t driver_bytes, ledger_bytes;
+
+	if (!read_beyond(device, &driver_bytes, &ledger_bytes) || driver_bytes < ledger_bytes)
+		return false;
+	uint64_t beyond = driver_bytes - ledger_bytes, other = other_bytes(device);
+	*ret_bytes = beyond > other ? beyond - other : 0;
+	return true;
+}
+
+static void settle_other(struct reconcile_device *at, unsigned device, uint64_t bytes)
+{
+	/* An empty reservation always succeeds, and says whose it is. */
+	if (at->other.bytes == 0 && !ledger_reserve(device, LEDGER_OTHER, 0, &at->other))
+		return;
+	if (bytes != at->other.bytes)
+		ledger_settle(&at->other, bytes);
+}
+
+/* A reading that is lower than the last is believed when the next one agrees: allocations that
+ * were on their way make one too low. One that somebody else charged meanwhile is dropped. */
+static void charge_other(unsigned device, uint64_t bytes, uint64_t resumed)
+{
+	struct reconcile_device *at = &reconciled->devices[device];
+
+	lock_take(&at->lock);
+	if (atomic_load(&at->holders) == 0 && atomic_load(&at->resumed) == resumed) {
+		settle_other(at, device, bytes > at->last_bytes ? bytes : at->last_bytes);
+		at->last_bytes = bytes;
+	}
+	lock_drop(&at->lock);
+}
+
+void reconcile_name(unsigned device, uint64_t bytes)
+{
+	struct reconcile_device *at = &reconciled->devices[device];
+
+	lock_take(&at->lock);
+	settle_other(at, device, at->other.bytes > bytes ? at->other.bytes - bytes : 0);
+	at->last_bytes = at->last_bytes > bytes ? at->last_bytes - bytes : 0;
+	lock_drop(&at->lock);
+}
+
+/* Half of what `used` leaves, but not so little that each allocation would ask. */
+static uint64_t threshold_beyond(unsigned device, uint64_t used)
+{
+	uint64_t quota = ledger_quota(device);
+	uint64_t left = quota > used ? quota - used : 0;
+	uint64_t step = left / 2 > quota / LEAST_STEP ? left / 2 : quota / LEAST_STEP;
+
+	return used + step;
+}
+
+static void read_and_charge(unsigned device)
+{
+	uint64_t resumed = atomic_load(&reconciled->devices[device].resumed);
+	uint64_t driver_bytes, ledger_bytes;
+
+	if (ledger_quota(device) == LEDGER_UNLIMITED ||
+		!read_beyond(device, &driver_bytes, &ledger_bytes))
+		return;
+	charge_other(
+		device, driver_bytes > ledger_bytes ? driver_bytes - ledger_bytes : 0, resumed);
+}
+
+/* `bytes` are about to be taken. */
+static COLD void reconcile(unsigned device, uint64_t bytes)
+{
+	struct reconcile_device *at = &reconciled->devices[device];
+
+	if (atomic_exchange_explicit(&at->is_reading, true, memory_order_acquire))
+		return;
+	read_and_charge(device);
+	/* Where there is no NVML now there will be none. */
+	bool is_absent = process_figure_is_absent();
+	uint64_t threshold = threshold_beyond(device, ledger_used(device) + bytes);
+	atomic_store_explicit(&reconcile_thresholds[device], is_absent ? UINT64_MAX : threshold,
+		memory_order_relaxed);
+	atomic_store_explicit(&at->next_ns, is_absent ? UINT64_MAX : clock_now_ns() + PERIOD_NS,
+		memory_order_relaxed);
+	atomic_store_explicit(&at->is_reading, false, memory_order_release);
+}
+
+void reconcile_for(unsigned device, uint64_t bytes)
+{
+	uint64_t quota = ledger_quota(device), used = ledger_used(device);
+
+	if (used <= quota && bytes <= quota - used)
+		reconcile(device, bytes);
+}
+
+void reconcile_if_stale(unsigned device)
+{
+	uint64_t next_ns =
+		atomic_load_explicit(&reconciled->devices[device].next_ns, memory_order_relaxed);
+
+	if (next_ns != UINT64_MAX && clock_now_ns() >= next_ns)
+		reconcile(device, 0);
+}

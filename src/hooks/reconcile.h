@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * What the driver holds for this process and no hook saw is charged as LEDGER_OTHER: the driver's
+ * own figure (process_figure.h) less what the ledger holds. The figure costs milliseconds, so it is
+ * read where it matters and seldom: each time that half of what was left of the quota has been
+ * used up since the last reading, and at most once a second where the quota has no room and where
+ * the program asks for free memory.
+ */
+#ifndef CUSLICE_HOOKS_RECONCILE_H
+#define CUSLICE_HOOKS_RECONCILE_H
+
+#include "base/compiler.h"
+#include "ledger/ledger.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Makes the state; a forked child finds its own as if nothing had been read. At the start, once.
+ * False without memory. */
+bool reconcile_init(void) MUST_CHECK;
+
+/* Reads the figure of `device` and charges what is not accounted for, where the last reading is
+ * older than a second.
+ * Threads: any, as for all that follow; holding no lock. Does nothing while another thread is at
+ * it. Keeps errno. */
+void reconcile_if_stale(unsigned device);
+
+/* The same where `bytes` more fit and would use up half of what the last reading left. */
+void reconcile_for(unsigned device, uint64_t bytes);
+extern _Atomic uint64_t *reconcile_thresholds __attribute__((visibility("hidden")));
+static inline void reconcile_before(unsigned device, uint64_t bytes)
+{
+	uint64_t threshold =
+		atomic_load_explicit(&reconcile_thresholds[device], memory_order_relaxed);
+
+	if (unlikely(bytes >= threshold || ledger_used(device) >= threshold - bytes))
+		reconcile_for(device, bytes);
+}
+
+/* Bytes that the driver holds for this process beyond what the ledger has, other included. False
+ * where the figure is not known, where it is less than the ledger's (which says that it leaves
+ * something out), and where frees go on all the time. */
+bool reconcile_read(unsigned device, uint64_t *ret_bytes) MUST_CHECK;
+
+/* In between nothing is charged as other: what a reading finds may be what the caller is about to
+ * charge. They nest. */
+void reconcile_hold(unsigned device);
+void reconcile_resume(unsigned device);
+
+/* `bytes` of what was charged as other have found their name: they are charged as that by now. */
+void reconcile_name(unsigned device, uint64_t bytes);
+
+#endif

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * usage: client_footprint WHAT QUOTA
+ *
+ * What the driver takes by itself: contexts, heaps, modules, and what nothing tells. At each step
+ * the tests compare what cuslice.h says is used with the account of the machine. The program is
+ * linked with libcuda.
+ */
+#include "client.h"
+#include "cuslice/cuslice.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct functions cu;
+static uint64_t quota;
+static const CUcontext untouched = (CUcontext)0x5a5a;
+
+/* A module of 3 MiB of variables; one of 1 GiB. */
+static const char small_ptx[] = ".version 7.0\n"
+				".target sm_75\n"
+				".address_size 64\n"
+				".visible .global .align 8 .b8 small[3145728];\n"
+				".visible .entry busy()\n"
+				"{\n"
+				"	ret;\n"
+				"}\n";
+static const char large_ptx[] = ".version 7.0\n"
+				".target sm_75\n"
+				".address_size 64\n"
+				".visible .global .align 8 .b8 large[1073741824];\n";
+
+static struct cuslice_slice read_slice(void)
+{
+	struct cuslice_slice slice = {0};
+	int (*read)(int, struct cuslice_slice *, size_t);
+
+	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
+	must_be(read != NULL && read(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
+	return slice;
+}
+
+/* Until the test has looked at the account. */
+static void step(const char *key)
+{
+	char line[100];
+
+	say("%s %llu", key, (unsigned long long)read_slice().used_bytes);
+	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
+}
+
+static CUcontext create(void)
+{
+	CUcontext context;
+
+	must(cu.cuCtxCreate_v2(&context, 0, 0), "cuCtxCreate");
+	return context;
+}
+
+static CUresult alloc(size_t bytes)
+{
+	return cu.cuMemAlloc_v2(&(CUdeviceptr){0}, bytes);
+}
+
+/* What was read last is stale then, and a refusal is told again. */
+static void wait_for_reading(void)
+{
+	usleep(1050000);
+}
+
+static void say_info(const char *key)
+{
+	size_t free_bytes, total_bytes;
+
+	must(cu.cuMemGetInfo_v2(&free_bytes, &total_bytes), "cuMemGetInfo");
+	say("%s %zu %zu", key, free_bytes, total_bytes);
+}
+
+static void contexts(void)
+{
+	CUcontext first = create(), second, primary;
+
+	step("first");
+	must(cu.cuCtxCreate_v3(&second, NULL, 0, 0, 0), "cuCtxCreate_v3");
+	step("second");
+	must(cu.cuCtxDestroy_v2(second), "cuCtxDestroy");
+	must(cu.cuCtxCreate_v4(&second, NULL, 0, 0), "cuCtxCreate_v4");
+	step("second");
+	must(cu.cuCtxDestroy_v2(second), "cuCtxDestroy");
+	must(cu.cuCtxCreate(&second, 0, 0), "cuCtxCreate");
+	step("second");
+	must(cu.cuCtxDestroy_v2(second), "cuCtxDestroy");
+	step("first");
+	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
+	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
+	step("second");
+	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
+	step("second");
+	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
+	step("first");
+	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
+	must(cu.cuDevicePrimaryCtxReset_v2(0), "reset");
+	step("first");
+	must(cu.cuCtxDestroy_v2(first), "cuCtxDestroy");
+	step("none");
+}
+
+static void refused_context(void)
+{
+	CUcontext first = create(), second = untouched;
+
+	say("second %d", (int)cu.cuCtxCreate_v2(&second, 0, 0));
+	say("primary %d", (int)cu.cuDevicePrimaryCtxRetain(&second, 0));
+	say("output %s", second == untouched ? "untouched" : "set");
+	step("one");
+	must(cu.cuCtxDestroy_v2(first), "cuCtxDestroy");
+	say("again %d", (int)cu.cuCtxCreate_v2(&first, 0, 0));
+	must(cu.cuCtxDestroy_v2(first), "cuCtxDestroy");
+	say("primary %d", (int)cu.cuDevicePrimaryCtxRetain(&second, 0));
+	step("one");
+}
+
+/* Nobody knows what a context takes before there was one. */
+static void large_context(void)
+{
+	create();
+	say("over %d", (int)alloc(1));
+	say_info("info");
+	step("one");
+}
+
+/* As the CUDA runtime takes its own context. */
+static void unhooked(void)
+{
+	static const CUuuid uuid = {.bytes = "simgpu-table-one"};
+	const struct {
+		size_t size, constant;
+		CUresult (*retain_primary)(CUcontext *, CUdevice);
+	} * table;
+	CUcontext primary, again;
+
+	must(cu.cuGetExportTable((const void **)&table, &uuid), "cuGetExportTable");
+	must(table->retain_primary(&primary, 0), "retain_primary");
+	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
+	must(alloc(MIB), "alloc");
+	step("seen");
+	must(cu.cuDevicePrimaryCtxRetain(&again, 0), "retain");
+	must_be(again == primary, "the same context");
+	step("seen");
+	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
+	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
+	step("none");
+	must(table->retain_primary(&primary, 0), "retain_primary");
+	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
+	say_info("info");
+	step("shown");
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	must_be(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0, "a file");
+}
+
+static CUresult load(unsigned how, CUmodule *ret_module, const char *image)
+{
+	static const char path[] = "module.ptx";
+
+	switch (how) {
+	case 0:
+		write_file(path, image);
+		return cu.cuModuleLoad(ret_module, path);
+	case 1:
+		return cu.cuModuleLoadData(ret_module, image);
+	case 2:
+		return cu.cuModuleLoadDataEx(ret_module, image, 0, NULL, NULL);
+	default:
+		return cu.cuModuleLoadFatBinary(ret_module, image);
+	}
+}
+
+static void modules(void)
+{
+	CUmodule first, second, large = (CUmodule)untouched;
+	CUcontext other;
+
+	create();
+	for (unsigned how = 0; how < 4; how++) {
+		must(load(how, &first, small_ptx), "load");
+		must(load(how, &second, small_ptx), "load");
+		step("two");
+		say("large %d %s", (int)load(how, &large, large_ptx),
+			large == (CUmodule)untouched ? "untouched" : "set");
+		step("two");
+		must(cu.cuModuleUnload(first), "cuModuleUnload");
+		step("one");
+		must(cu.cuModuleUnload(second), "cuModuleUnload");
+		step("none");
+	}
+	say("wrong %d", (int)cu.cuModuleUnload(second));
+	say("bad %d", (int)cu.cuModuleLoadData(&first, ".version nonsense"));
+	step("none");
+	must(cu.cuModuleLoadData(&first, small_ptx), "load");
+	other = create();
+	must(cu.cuModuleLoadData(&first, small_ptx), "load");
+	step("two_contexts");
+	must(cu.cuCtxDestroy_v2(other), "cuCtxDestroy");
+	step("one");
+}
+
+static CUlibrary load_library(void)
+{
+	CUlibrary library;
+
+	must(cu.cuLibraryLoadData(&library, small_ptx, NULL, NULL, 0, NULL, NULL, 0), "library");
+	return library;
+}
+
+static void libraries(void)
+{
+	CUcontext first = create(), second;
+	CUlibrary library = load_library(), other = load_library();
+	CUdeviceptr address;
+	CUfunction function;
+	CUkernel kernel;
+	CUmodule module;
+	size_t bytes;
+
+	step("none");
+	must(cu.cuLibraryGetModule(&module, library), "cuLibraryGetModule");
+	step("one");
+	must(cu.cuLibraryGetModule(&module, library), "cuLibraryGetModule");
+	must(cu.cuLibraryGetGlobal(&address, &bytes, library, "small"), "cuLibraryGetGlobal");
+	must(cu.cuLibraryGetKernel(&kernel, library, "busy"), "cuLibraryGetKernel");
+	must(cu.cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
+	step("one");
+	must(cu.cuLibraryGetKernel(&kernel, other, "busy"), "cuLibraryGetKernel");
+	must(cu.cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
+	step("two");
+	second = create();
+	must(cu.cuLibraryGetGlobal(&address, &bytes, library, "small"), "cuLibraryGetGlobal");
+	step("two_contexts");
+	must(cu.cuCtxDestroy_v2(second), "cuCtxDestroy");
+	step("two");
+	must(cu.cuLibraryUnload(library), "cuLibraryUnload");
+	say("wrong %d", (int)cu.cuLibraryUnload(library));
+	step("one");
+	must(cu.cuCtxDestroy_v2(first), "cuCtxDestroy");
+	step("no_context");
+	create();
+	must(cu.cuLibraryGetKernel(&kernel, other, "busy"), "cuLibraryGetKernel");
+	must(cu.cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
+	step("one");
+	must(cu.cuLibraryUnload(other), "cuLibraryUnload");
+	step("none");
+}
+
+static void set_limit(CUlimit limit, size_t value)
+{
+	must(cu.cuCtxSetLimit(limit, value), "cuCtxSetLimit");
+}
+
+static void heaps(void)
+{
+	CUcontext context = create();
+	size_t value;
+
+	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 4 * MIB);
+	set_limit(CU_LIMIT_PRINTF_FIFO_SIZE, MIB);
+	set_limit(CU_LIMIT_MAX_L2_FETCH_GRANULARITY, 128);
+	step("none");
+	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 28 * MIB);
+	set_limit(CU_LIMIT_PRINTF_FIFO_SIZE, 11 * MIB);
+	set_limit(CU_LIMIT_STACK_SIZE, 2048);
+	step("grown");
+	say("malloc %d", (int)cu.cuCtxSetLimit(CU_LIMIT_MALLOC_HEAP_SIZE, quota));
+	say("stack %d", (int)cu.cuCtxSetLimit(CU_LIMIT_STACK_SIZE, 65536));
+	must(cu.cuCtxGetLimit(&value, CU_LIMIT_MALLOC_HEAP_SIZE), "cuCtxGetLimit");
+	say("malloc_size %zu", value);
+	must(cu.cuCtxGetLimit(&value, CU_LIMIT_STACK_SIZE), "cuCtxGetLimit");
+	say("stack_size %zu", value);
+	say("unknown %d", (int)cu.cuCtxSetLimit((CUlimit)99, 1));
+	step("grown");
+	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 18 * MIB);
+	step("shrunk");
+	set_limit(CU_LIMIT_STACK_SIZE, 1024);
+	set_limit(CU_LIMIT_PRINTF_FIFO_SIZE, MIB);
+	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 8 * MIB);
+	step("none");
+	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 18 * MIB);
+	set_limit(CU_LIMIT_STACK_SIZE, 2048);
+	must(cu.cuCtxDestroy_v2(context), "cuCtxDestroy");
+	step("no_context");
+}
+
+/* A launch loads the library, and no hook sees it. */
+static void other(void)
+{
+	CUlibrary library;
+	CUkernel kernel;
+
+	create();
+	library = load_library();
+	must(cu.cuLibraryGetKernel(&kernel, library, "busy"), "cuLibraryGetKernel");
+	must(launch(&cu, (CUfunction)kernel, NULL), "launch");
+	wait_for_reading();
+	say_info("info");
+	step("one");
+	say("over %d", (int)alloc(quota));
+	must(cu.cuCtxSynchronize(), "cuCtxSynchronize");
+	must(cu.cuLibraryUnload(library), "cuLibraryUnload");
+	for (unsigned i = 0; i < 2; i++) {
+		wait_for_reading();
+		say_info("info");
+	}
+	step("none");
+}
+
+static void refusals(void)
+{
+	create();
+	must(alloc(MIB), "alloc");
+	for (unsigned i = 0; i < 1000; i++)
+		must_be(alloc(quota) == CUDA_ERROR_OUT_OF_MEMORY, "refused");
+	wait_for_reading();
+	must_be(alloc(quota) == CUDA_ERROR_OUT_OF_MEMORY, "refused");
+	say("refused %llu", (unsigned long long)read_slice().refused_count);
+}
+
+/* All of it at a time, in many threads. */
+static atomic_bool is_over;
+static CUcontext shared;
+
+static unsigned next_random(unsigned *seed)
+{
+	*seed = *seed * 1103515245 + 12345;
+	return *seed >> 8;
+}
+
+static void *allocate_and_free(void *data)
+{
+	unsigned seed = (unsigned)(uintptr_t)data;
+	CUdeviceptr address;
+
+	must(cu.cuCtxSetCurrent(shared), "cuCtxSetCurrent");
+	while (!atomic_load(&is_over)) {
+		if (cu.cuMemAlloc_v2(&address, 1 + next_random(&seed) % (8 * MIB)) == CUDA_SUCCESS)
+			must(cu.cuMemFree_v2(address), "free");
+	}
+	return NULL;
+}
+
+static void *load_and_unload(void *data)
+{
+	CUmodule module;
+
+	(void)data;
+	must(cu.cuCtxSetCurrent(shared), "cuCtxSetCurrent");
+	while (!atomic_load(&is_over)) {
+		if (cu.cuModuleLoadData(&module, small_ptx) == CUDA_SUCCESS)
+			must(cu.cuModuleUnload(module), "cuModuleUnload");
+	}
+	return NULL;
+}
+
+static void *create_and_destroy(void *data)
+{
+	CUcontext context;
+	size_t free_bytes, total_bytes;
+
+	(void)data;
+	while (!atomic_load(&is_over)) {
+		if (cu.cuCtxCreate_v2(&context, 0, 0) != CUDA_SUCCESS)
+			continue;
+		must(cu.cuMemGetInfo_v2(&free_bytes, &total_bytes), "cuMemGetInfo");
+		must(cu.cuCtxDestroy_v2(context), "cuCtxDestroy");
+	}
+	return NULL;
+}
+
+static void together(void)
+{
+	pthread_t threads[8];
+
+	shared = create();
+	must(alloc(MIB), "alloc");
+	for (unsigned i = 0; i < 8; i++)
+		must_be(pthread_create(&threads[i], NULL,
+				i < 4   ? allocate_and_free
+				: i < 6 ? load_and_unload
+					: create_and_destroy,
+				(void *)(uintptr_t)i) == 0,
+			"thread");
+	usleep(1500000);
+	atomic_store(&is_over, true);
+	for (unsigned i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		wait_for_reading();
+		say_info("info");
+	}
+	step("at_rest");
+}
+
+int main(int argc, char *argv[])
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} all[] = {
+		{"contexts", contexts},
+		{"refused_context", refused_context},
+		{"large_context", large_context},
+		{"unhooked", unhooked},
+		{"modules", modules},
+		{"libraries", libraries},
+		{"heaps", heaps},
+		{"other", other},
+		{"refusals", refusals},
+		{"together", together},
+	};
+
+	functions_from_link(&cu);
+	quota = argument(argc, argv, 2, 0);
+	must(cu.cuInit(0), "cuInit");
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (argc > 1 && strcmp(argv[1], all[i].name) == 0) {
+			all[i].run();
+			return 0;
+		}
+	}
+	return 2;
+}
