@@ -245,6 +245,23 @@ class ShareTest(unittest.TestCase):
         self.assertEqual(self.wrong(10, share_run(25, metered=10), False, 40.0), [])
         self.assertIn("80.0 % of the work", self.wrong(50, share_run(80), False, 40.0)[0])
 
+    def test_an_overhead_beyond_the_noise_fails(self):
+        bare = [100, 100.2, 99.9, 100.1]
+
+        figures = share_checks.judge_overhead({"bare": bare, "100%": [99.9] * 3,
+                                               "quota": [99.8] * 3})
+        self.assertEqual(figures["noise"], "0.20 %")
+        with self.assertRaisesRegex(Failed, "100% costs 2"):
+            share_checks.judge_overhead({"bare": bare, "100%": [98] * 3, "quota": [100] * 3})
+
+    def test_noise_that_hides_everything_decides_nothing(self):
+        noisy = {"bare": [100, 90, 100, 90], "100%": [93] * 3, "quota": [95] * 3}
+
+        with self.assertRaisesRegex(Skipped, "too much"):
+            share_checks.judge_overhead(noisy)
+        with self.assertRaisesRegex(Failed, "costs 3"):
+            share_checks.judge_overhead({**noisy, "100%": [65] * 3})
+
     def test_the_kernels_own_times_come_before_the_meter(self):
         self.assertEqual(share_run(1, busy=30, metered=20).gpu_time(), 30)
         self.assertEqual(share_run(1, metered=20).gpu_time(), 20)
