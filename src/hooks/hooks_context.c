@@ -12,6 +12,7 @@
 #include "hooks/contexts.h"
 #include "hooks/hooks.h"
 #include "hooks/pending_frees.h"
+#include "hooks/physical.h"
 #include "hooks/pools.h"
 #include "ledger/ledger.h"
 
@@ -33,7 +34,7 @@ bool hooks_init(void)
 {
 	attachments = wipe_alloc(sizeof(*attachments));
 	return attachments != NULL && pending_frees_init() && array_costs_init() && pools_init() &&
-	       charge_init() && hooks_module_init();
+	       physicals_init() && charge_init() && hooks_module_init();
 }
 
 /* Its entry, or for one without the first unused; MAX_ATTACHED where there is none. */
