@@ -167,14 +167,21 @@ void *real_dl_next_definition(const char *name, const struct elf_image *last)
 	return search.found;
 }
 
-/* True for LIBRARY and LIBRARY.VERSION in any folder. */
+/* True for LIBRARY and LIBRARY.VERSION in any folder. Without libc's functions, which a sanitizer
+ * has taken over: it does not know that the loader's names do not change. */
 static bool names(const char *path, const char *library)
 {
-	size_t length = strlen(library);
-	const char *slash = strrchr(path, '/');
-	const char *name = slash != NULL ? slash + 1 : path;
+	const char *name = path;
 
-	return strncmp(name, library, length) == 0 && (name[length] == '\0' || name[length] == '.');
+	for (; *path != '\0'; path++) {
+		if (*path == '/')
+			name = path + 1;
+	}
+	while (*library != '\0' && *library == *name) {
+		library++;
+		name++;
+	}
+	return *library == '\0' && (*name == '\0' || *name == '.');
 }
 
 /* Known by its name and by a function that it must have. */
