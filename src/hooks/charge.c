@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "hooks/contexts.h"
 #include "hooks/footprint.h"
+#include "hooks/graph_memory.h"
 #include "hooks/pending_frees.h"
 #include "hooks/pools.h"
 #include "hooks/process_figure.h"
@@ -93,6 +94,8 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 		if (!has_trimmed) {
 			has_trimmed = true;
 			if (pools_trim(device) && take(charge, bytes))
+				return true;
+			if (graph_memory_trim(device) && take(charge, bytes))
 				return true;
 		}
 		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, missing_bytes)) {

@@ -10,6 +10,7 @@
 #include "hooks/array_costs.h"
 #include "hooks/charge.h"
 #include "hooks/contexts.h"
+#include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
 #include "hooks/pending_frees.h"
 #include "hooks/physical.h"
@@ -34,7 +35,7 @@ bool hooks_init(void)
 {
 	attachments = wipe_alloc(sizeof(*attachments));
 	return attachments != NULL && pending_frees_init() && array_costs_init() && pools_init() &&
-	       physicals_init() && charge_init() && hooks_module_init();
+	       physicals_init() && charge_init() && hooks_module_init() && graph_memory_init();
 }
 
 /* Its entry, or for one without the first unused; MAX_ATTACHED where there is none. */

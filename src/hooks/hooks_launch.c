@@ -5,6 +5,7 @@
  */
 #include "driver/driver.h"
 #include "governor/governor.h"
+#include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
 
 #include <pthread.h>
@@ -148,10 +149,27 @@ CUresult CUDAAPI hook_cuLaunchGridAsync(
 		&ticket, driver.cuLaunchGridAsync(f, grid_width, grid_height, stream));
 }
 
+/* The same once the process has graphs that allocate memory. */
+static COLD CUresult launch_with_memory(CUgraphExec graph, CUstream stream, CUstream real_stream,
+	CUresult(CUDAAPI *launch)(CUgraphExec, CUstream))
+{
+	struct graph_call call;
+	struct ticket ticket;
+
+	if (!graph_memory_begin(graph, real_stream, &call))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	admit(graph_key(graph), real_stream, &ticket);
+	CUresult res = governor_submitted(&ticket, launch(graph, stream));
+	graph_memory_end(&call, graph, res);
+	return res;
+}
+
 CUresult CUDAAPI hook_cuGraphLaunch(CUgraphExec graph, CUstream stream)
 {
 	struct ticket ticket;
 
+	if (unlikely(graph_memory_is_used()))
+		return launch_with_memory(graph, stream, stream, driver.cuGraphLaunch);
 	admit(graph_key(graph), stream, &ticket);
 	return governor_submitted(&ticket, driver.cuGraphLaunch(graph, stream));
 }
@@ -160,6 +178,9 @@ CUresult CUDAAPI hook_cuGraphLaunch_ptsz(CUgraphExec graph, CUstream stream)
 {
 	struct ticket ticket;
 
+	if (unlikely(graph_memory_is_used()))
+		return launch_with_memory(
+			graph, stream, per_thread(stream), driver.cuGraphLaunch_ptsz);
 	admit(graph_key(graph), per_thread(stream), &ticket);
 	return governor_submitted(&ticket, driver.cuGraphLaunch_ptsz(graph, stream));
 }

@@ -7,7 +7,9 @@
 #include "driver/nvml.h"
 #include "entry/entry_nvml.h"
 #include "hooks/hooks.h"
+#include "hooks/graph_memory.h"
 #include "hooks/pending_frees.h"
+#include "hooks/pools.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 
@@ -77,6 +79,8 @@ static void find_quota(const struct config_device *identity, uint64_t total, uin
 	*ret_used = 0;
 	if (identity->uuid_count > 0 && slice_find(identity->uuids[0], &cuda_device)) {
 		pending_frees_collect((unsigned)cuda_device);
+		pools_settle((unsigned)cuda_device);
+		graph_memory_settle((unsigned)cuda_device);
 		*ret_quota = ledger_quota((unsigned)cuda_device);
 		*ret_used = ledger_used((unsigned)cuda_device);
 	} else {

@@ -4,6 +4,7 @@
  * Stream-ordered memory and its pools.
  */
 #include "driver/driver.h"
+#include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
 #include "hooks/pools.h"
 
@@ -36,8 +37,11 @@ static bool is_capturing(CUstream stream)
 {
 	CUstreamCaptureStatus status;
 
-	return driver.cuStreamIsCapturing(stream, &status) == CUDA_SUCCESS &&
-	       status != CU_STREAM_CAPTURE_STATUS_NONE;
+	if (driver.cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
+		status == CU_STREAM_CAPTURE_STATUS_NONE)
+		return false;
+	graph_memory_note_node();
+	return true;
 }
 
 static bool find_device_of(CUcontext context, CUdevice *ret_device)
