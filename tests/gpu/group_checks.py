@@ -7,7 +7,7 @@ import signal
 import time
 
 from driver_checks import judge
-from machine import GIB, Skipped
+from machine import GIB, Failed, Skipped
 from meter import Nvml, NvmlError
 from workers import fleet_of
 
@@ -61,9 +61,10 @@ def fill_in_turns(fleet):
 
 
 def check_group_memory(machine):
-    """The two begin with the buffers of gpu-load, which count too."""
+    """The two begin with contexts and the buffers of gpu-load, which count too."""
     fleet = start_group(machine, "group-memory", memory=QUOTA)
     infos = {who: fleet.workers[who].ask("info") for who in ("a", "b", "bare")}
+    free_before = min(number(infos[who], "free_bytes") for who in ("a", "b"))
     granted, refused = fill_in_turns(fleet)
     taken = number(infos["bare"], "free_bytes") - \
         number(fleet.workers["bare"].ask("info"), "free_bytes")
@@ -75,7 +76,7 @@ def check_group_memory(machine):
     regained = fleet.workers["b"].ask(f"take {CHUNK}")["result"]
     return judge([
         (total <= QUOTA, f"{total} of {QUOTA} were granted"),
-        (total >= QUOTA - 2 * GIB, f"only {total} of {QUOTA} were granted"),
+        (total >= free_before - 2 * CHUNK, f"only {total} of {free_before} free were granted"),
         (set(refused.values()) == {"CUDA_ERROR_OUT_OF_MEMORY"}, f"refused by {refused}"),
         (max(free) < CHUNK, f"free is {free} when both are refused"),
         (regained == "CUDA_SUCCESS", f"what one gave back the other was not granted: {regained}"),
@@ -146,8 +147,9 @@ def check_kill(machine):
     fleet = start_group(machine, "group-kill", memory=QUOTA)
     nvml = nvml_of(fleet)
     victim, peer, bare = (fleet.workers[who] for who in ("a", "b", "bare"))
-    held = 2 * GIB
-    victim.ask(f"take {held}")
+    held = number(victim.ask("info"), "free_bytes") * 6 // 10
+    if victim.ask(f"take {held}")["result"] != "CUDA_SUCCESS":
+        raise Failed(f"{held} bytes were not granted, though they were called free")
     free_bytes = number(bare.ask("info"), "free_bytes")
     used_bytes = nvml.used_bytes() if nvml else 0
     is_refused = peer.ask(f"take {held}")["result"] != "CUDA_SUCCESS"

@@ -107,7 +107,7 @@ def check_framework(name, machine):
 # counted yet.
 TORCH_ALLOCATORS = {
     "default": ("", True),
-    "expandable": ("expandable_segments:True", False),
+    "expandable": ("expandable_segments:True", True),
     "async": ("backend:cudaMallocAsync", True),
 }
 
