@@ -73,20 +73,29 @@ static uint64_t in_flight_elsewhere(const struct charge *charge)
 	return bytes > charge->flying_bytes ? bytes - charge->flying_bytes : 0;
 }
 
+/* Whether a wait has come to its end, which it gets when this is asked first (0). A refusal that
+ * has nothing to wait for looks at no clock. */
+static bool is_over(uint64_t *until_ns)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (*until_ns == 0)
+		*until_ns = now_ns + PENDING_WAIT_NS;
+	return now_ns >= *until_ns;
+}
+
 /* The quota has no room: it may have some without what pools only keep, once streams get to what
  * was freed on them, or once the driver has refused what others have reserved. */
 static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 {
 	struct reservation *reservation = &charge->reservation;
-	uint64_t until_ns = clock_now_ns() + PENDING_WAIT_NS;
-	uint64_t missing_bytes = bytes - reservation->bytes;
+	uint64_t missing_bytes = bytes - reservation->bytes, until_ns = 0;
 	unsigned device = reservation->device;
 	bool has_trimmed = false;
 
 	ledger_look_after();
 	reconcile_if_stale(device);
 	for (;;) {
-		uint64_t now_ns = clock_now_ns();
 		uint64_t pending_bytes =
 			pending_frees_collect(device) + in_flight_elsewhere(charge);
 		if (take(charge, bytes))
@@ -98,7 +107,7 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 			if (graph_memory_trim(device) && take(charge, bytes))
 				return true;
 		}
-		if (now_ns >= until_ns || !is_enough_with(pending_bytes, device, missing_bytes)) {
+		if (!is_enough_with(pending_bytes, device, missing_bytes) || is_over(&until_ns)) {
 			refusals_add(device, missing_bytes);
 			return false;
 		}
