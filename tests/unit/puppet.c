@@ -8,7 +8,10 @@
 #include "group/segment.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -58,6 +61,20 @@ static uint64_t close_all(int own_fd)
 			syscall(SYS_close, fd);
 	}
 	return 1;
+}
+
+static uint64_t deny(const struct order *order)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)order->value, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = 4, .filter = filter};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
 }
 
 static uint64_t count_descriptors(void)
@@ -194,6 +211,11 @@ static uint64_t follow(const struct order *order, int own_fd)
 		return close_all(own_fd);
 	case PUPPET_DESCRIPTORS:
 		return count_descriptors();
+	case PUPPET_DENY:
+		return deny(order);
+	case PUPPET_LOOK_AFTER:
+		segment_look_after();
+		return 0;
 	case PUPPET_FORK:
 		return fork_sleeper(own_fd);
 	case PUPPET_FORK_TAKE:

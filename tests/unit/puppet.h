@@ -42,6 +42,9 @@ enum puppet_order {
 	PUPPET_SET_USER,    /* for ever; 1 if it could */
 	PUPPET_CLOSE_ALL,   /* opens and closes the file, then closes all but its own descriptor */
 	PUPPET_DESCRIPTORS, /* how many it has */
+	PUPPET_DENY,        /* the system call of number `value` answers ENOSYS from now on; 1 if
+			       it could be had */
+	PUPPET_LOOK_AFTER,  /* as in segment.h; 0 */
 	PUPPET_FORK,        /* leaves a child that sleeps; its number */
 	PUPPET_FORK_TAKE, /* a child takes `value` and ends; 1 if it was granted, 2 if it held some
 			   */

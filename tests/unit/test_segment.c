@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -273,6 +274,62 @@ static void program_sees_no_descriptor(void **state)
 	puppet_kill(&a);
 }
 
+/* A member for which some system calls do not exist. False where that cannot be arranged. */
+static bool start_without(struct puppet *ret_puppet, const long calls[], unsigned count)
+{
+	*ret_puppet = puppet_start(path);
+	for (unsigned i = 0; i < count; i++) {
+		if (puppet_do(ret_puppet, PUPPET_DENY, 0, (uint64_t)calls[i]) != 1) {
+			puppet_kill(ret_puppet);
+			return false;
+		}
+	}
+	assert_int_equal(puppet_do(ret_puppet, PUPPET_ATTACH, 0, 0), 1);
+	assert_int_equal(puppet_do(ret_puppet, PUPPET_NAME, 0, 1), 1);
+	return true;
+}
+
+static void old_kernel_gives_no_table_of_its_own_and_all_works(void **state)
+{
+	static const long calls[] = {436}; /* close_range */
+	struct puppet a;
+
+	(void)state;
+	if (!start_without(&a, calls, 1))
+		skip();
+	struct puppet b = puppet_member(path);
+	assert_true(take(&b, 60));
+	assert_true(take(&a, 1));
+	puppet_kill(&b);
+	wait_for_used(&a, 1);
+	assert_int_equal(puppet_do(&a, PUPPET_CLOSE_ALL, 0, 0), 1);
+	b = puppet_member(path);
+	assert_true(take(&b, 60));
+	clock_sleep_ns(SOME_TIME_NS);
+	assert_int_equal(used(&b), 61);
+	puppet_kill(&a);
+	wait_for_used(&b, 60);
+	puppet_kill(&b);
+}
+
+static void without_threads_refusals_look_after_the_dead(void **state)
+{
+	static const long calls[] = {SYS_clone, SYS_clone3};
+	struct puppet a, b;
+
+	(void)state;
+	if (!start_without(&a, calls, 2) || !start_without(&b, calls, 2))
+		skip();
+	assert_true(take(&b, 60));
+	assert_true(take(&a, 1));
+	puppet_kill(&b);
+	clock_sleep_ns(SOME_TIME_NS);
+	assert_int_equal(used(&a), 61);
+	puppet_do(&a, PUPPET_LOOK_AFTER, 0, 0);
+	assert_int_equal(used(&a), 1);
+	puppet_kill(&a);
+}
+
 static void executing_another_program_gives_all_back(void **state)
 {
 	(void)state;
@@ -454,6 +511,8 @@ int main(void)
 		TEST(forked_child_holds_nothing_and_keeps_nothing_alive),
 		TEST(closing_all_descriptors_loses_no_slot),
 		TEST(program_sees_no_descriptor),
+		TEST(old_kernel_gives_no_table_of_its_own_and_all_works),
+		TEST(without_threads_refusals_look_after_the_dead),
 		TEST(executing_another_program_gives_all_back),
 		TEST(member_that_becomes_another_user_stays_one),
 		TEST(a_257th_member_is_refused_until_one_has_died),
