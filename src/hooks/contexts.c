@@ -134,7 +134,7 @@ COLD void contexts_see_unknown(unsigned device, CUcontext context)
 
 	if (context == NULL)
 		return;
-	footprint_begin(device, &footprint);
+	footprint_hold(device, &footprint);
 	footprint_lock();
 	if (!is_charged(context) && ledger_reserve(device, LEDGER_CONTEXT, 0, &reservation)) {
 		uint64_t bytes = find_bytes(device);

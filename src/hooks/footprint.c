@@ -30,22 +30,25 @@ static bool read_free(unsigned device, enum footprint_source source, uint64_t *r
 	return true;
 }
 
-void footprint_begin(unsigned device, struct footprint *ret_footprint)
+void footprint_hold(unsigned device, struct footprint *ret_footprint)
 {
 	/* Here, for afterwards there is a lock. */
 	(void)process_figure_is_there();
+	reconcile_hold(device);
+	*ret_footprint = (struct footprint){.device = device, .source = FOOTPRINT_NONE};
+}
+
+void footprint_begin(unsigned device, struct footprint *ret_footprint)
+{
 	CUdevice current;
 	bool is_current =
 		driver.cuCtxGetDevice(&current) == CUDA_SUCCESS && current == (CUdevice)device;
+	enum footprint_source source = is_current ? FOOTPRINT_CONTEXT : FOOTPRINT_NVML;
 
-	reconcile_hold(device);
-	*ret_footprint = (struct footprint){
-		.device = device,
-		.source = is_current ? FOOTPRINT_CONTEXT : FOOTPRINT_NVML,
-		.held_bytes = ledger_used_here(device),
-	};
-	if (!read_free(device, ret_footprint->source, &ret_footprint->free_bytes))
-		ret_footprint->source = FOOTPRINT_NONE;
+	footprint_hold(device, ret_footprint);
+	ret_footprint->held_bytes = ledger_used_here(device);
+	if (read_free(device, source, &ret_footprint->free_bytes))
+		ret_footprint->source = source;
 }
 
 void footprint_lock(void)

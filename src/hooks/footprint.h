@@ -28,6 +28,9 @@ bool footprint_init(void) MUST_CHECK;
  * Threads: any, holding no lock. */
 void footprint_begin(unsigned device, struct footprint *ret_footprint);
 
+/* The same for who only charges, without having measured. */
+void footprint_hold(unsigned device, struct footprint *ret_footprint);
+
 /* After it: around asking the functions below and charging, so that two threads do not charge the
  * same bytes. */
 void footprint_lock(void);
