@@ -61,7 +61,8 @@ static uint64_t measure(const struct context_charge *charge, const struct reserv
 {
 	uint64_t bytes;
 
-	if (reconcile_read(reserved->device, &bytes)) {
+	/* No context takes nothing: we are not in the list then. */
+	if (reconcile_read(reserved->device, &bytes) && bytes + reserved->bytes > 0) {
 		expect_at_most(reserved->device, bytes + reserved->bytes);
 		return bytes + reserved->bytes;
 	}

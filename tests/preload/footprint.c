@@ -161,6 +161,25 @@ static void unhooked(void)
 	step("shown");
 }
 
+/* It is charged as other first, and has its name once it is used. */
+static void unhooked_first(void)
+{
+	static const CUuuid uuid = {.bytes = "simgpu-table-one"};
+	const struct {
+		size_t size, constant;
+		CUresult (*retain_primary)(CUcontext *, CUdevice);
+	} * table;
+	CUcontext primary;
+
+	must(cu.cuGetExportTable((const void **)&table, &uuid), "cuGetExportTable");
+	must(table->retain_primary(&primary, 0), "retain_primary");
+	create();
+	step("two");
+	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
+	must(alloc(MIB), "alloc");
+	step("named");
+}
+
 static void write_file(const char *path, const char *text)
 {
 	FILE *file = fopen(path, "w");
@@ -418,6 +437,7 @@ int main(int argc, char *argv[])
 		{"refused_context", refused_context},
 		{"large_context", large_context},
 		{"unhooked", unhooked},
+		{"unhooked_first", unhooked_first},
 		{"modules", modules},
 		{"libraries", libraries},
 		{"heaps", heaps},

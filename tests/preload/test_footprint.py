@@ -76,6 +76,11 @@ class Footprint(Steps):
                           [seen, seen, ("none", 0), ("shown", CONTEXT)])
         self.assertEqual(talk.seen["info"], [f"{1024 * MIB - CONTEXT} {1024 * MIB}"])
 
+    @harness.needs_nvml
+    def test_context_that_was_charged_as_other_is_not_charged_twice(self):
+        self.steps("unhooked_first", 1024 * MIB,
+                   [("two", 2 * CONTEXT), ("named", 2 * CONTEXT + MIB)])
+
     def test_modules_are_counted_and_given_back(self):
         none, one, two = (("none", CONTEXT), ("one", CONTEXT + MODULE),
                           ("two", CONTEXT + 2 * MODULE))
@@ -134,9 +139,7 @@ class Footprint(Steps):
     @harness.needs_nvml
     @unittest.skipUnless(can_unshare(), "no namespaces here")
     def test_process_in_a_pid_namespace_finds_itself_in_the_list_of_the_host(self):
-        one, two = ("first", CONTEXT), ("second", 2 * CONTEXT)
-        self.steps("contexts", 1024 * MIB,
-                   [one, two, two, two, one, two, two, one, one, ("none", 0)],
+        self.steps("other", 512 * MIB, [("one", CONTEXT + MODULE), ("none", CONTEXT)],
                    prefix=("unshare", "-Urpf", "--mount-proc"))
 
 
