@@ -18,11 +18,11 @@ static const struct costs_place *find(const struct costs *costs, uint64_t key)
 	return key_of(second) == key ? second : NULL;
 }
 
-uint64_t costs_expect(const struct costs *costs, uint64_t key)
+uint64_t costs_expect(const struct costs *costs, uint64_t key, uint64_t otherwise_ns)
 {
 	const struct costs_place *place = find(costs, key);
 
-	return place != NULL ? place->average_ns : COSTS_UNKNOWN_NS;
+	return place != NULL ? place->average_ns : otherwise_ns;
 }
 
 /* A newcomer takes an unused place of its two, else that of the one measured less. All others age
@@ -43,7 +43,7 @@ static struct costs_place *make_room(struct costs *costs, uint64_t key)
 	return place;
 }
 
-void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns, bool is_bound)
+void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns)
 {
 	struct costs_place *place = (struct costs_place *)find(costs, key);
 
@@ -51,8 +51,6 @@ void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns, bool i
 		place = make_room(costs, key);
 	if (measured_ns < COSTS_LEAST_NS)
 		measured_ns = COSTS_LEAST_NS;
-	if (is_bound && place->samples > 0 && measured_ns > place->average_ns)
-		measured_ns = place->average_ns;
 	/* A quarter of the new: four measures suffice to follow a change. */
 	place->average_ns =
 		place->samples == 0 ? measured_ns : (3 * place->average_ns + measured_ns + 2) / 4;

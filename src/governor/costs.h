@@ -10,7 +10,6 @@
 #include "base/clock.h"
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #define COSTS_PLACES 1024u /* a power of two */
@@ -67,10 +66,9 @@ static inline uint32_t costs_known(const struct costs *costs, uint64_t key)
 	return atomic_load_explicit(&place->known_ns, memory_order_relaxed);
 }
 
-/* The best guess, whatever it rests on. */
-uint64_t costs_expect(const struct costs *costs, uint64_t key);
+/* The best guess, whatever it rests on; `otherwise_ns` where nothing was measured. */
+uint64_t costs_expect(const struct costs *costs, uint64_t key, uint64_t otherwise_ns);
 
-/* `is_bound`: the measure is known to be too long, the command took at most that. */
-void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns, bool is_bound);
+void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns);
 
 #endif

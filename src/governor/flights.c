@@ -120,19 +120,29 @@ void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns)
 	*meter = (struct meter){0};
 }
 
-/* A command that was on an idle stream and took next to nothing is told from the host's own pace
- * only as a bound: then what was predicted stands, where that is less. */
+/* What a command took, between the least and the most that its measurement allows: what its kind
+ * was seen to take so far, where that is between them. */
+static uint64_t likely_ns(
+	const struct costs *costs, const struct flight *flight, const struct meter_reading *reading)
+{
+	uint64_t most_ns = flight->is_dense ? reading->fresh_ns : reading->length_ns;
+	uint64_t least_ns = most_ns > reading->slack_ns ? most_ns - reading->slack_ns : 0;
+	uint64_t usual_ns = costs_expect(costs, flight->key, most_ns);
+
+	if (usual_ns < least_ns)
+		return least_ns;
+	return usual_ns < most_ns ? usual_ns : most_ns;
+}
+
 static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
 	const struct meter_reading *reading)
 {
-	uint64_t used_ns = flight->is_dense ? reading->fresh_ns : reading->length_ns;
+	uint64_t used_ns = flight->is_dense ? reading->fresh_ns : likely_ns(costs, flight, reading);
+	int64_t beyond_ns = (int64_t)(used_ns - flight->predicted_ns);
 
-	if (!reading->is_bound || used_ns < flight->predicted_ns) {
-		int64_t beyond_ns = (int64_t)(used_ns - flight->predicted_ns);
-		flights_bill(dev, beyond_ns);
-		dev->drained_at_ns += (uint64_t)beyond_ns;
-	}
-	costs_learn(costs, flight->key, used_ns, reading->is_bound);
+	flights_bill(dev, beyond_ns);
+	dev->drained_at_ns += (uint64_t)beyond_ns;
+	costs_learn(costs, flight->key, used_ns);
 }
 
 void flights_harvest(

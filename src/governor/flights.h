@@ -18,8 +18,14 @@
 
 /* Commands on several streams run beside each other, and together use less GPU time than the sum of
  * their lengths. So each is measured as long as there are several, and pays for what no other
- * covered. After so much work it is looked again whether there are. */
-#define LANES_FOR_NS (10 * NS_PER_MS)
+ * covered. After so much work and so many launches that the governor saw it is looked again whether
+ * there are. */
+#define LANES_FOR_NS       (10 * NS_PER_MS)
+#define LANES_FOR_LAUNCHES 32u
+
+/* A turn is what goes together when GPU time comes in: streams that run beside each other shall do
+ * so under a share too, up to so many. */
+#define MAX_JOINED 16
 
 struct flight {
 	struct flight *next;
@@ -53,6 +59,10 @@ struct device {
 	unsigned lane_count;   /* streams seen since they were last forgotten */
 	bool had_lanes;        /* several were seen before that */
 	uint64_t lane_work_ns; /* predicted work since then */
+	unsigned lane_launches;
+
+	const void *joined[MAX_JOINED]; /* streams that have gone in this turn */
+	unsigned joined_count;
 
 	uint64_t in_flight_ns; /* predicted, of all flights */
 	uint64_t moved_at_ns;  /* when a flight last ended, or went first or past the bound */

@@ -130,6 +130,7 @@ static void forget_lanes(struct device *dev)
 	dev->had_lanes = dev->lane_count > 1;
 	dev->lane_count = 0;
 	dev->lane_work_ns = 0;
+	dev->lane_launches = 0;
 	set_lane(dev, (const void *)-1);
 }
 
@@ -226,6 +227,24 @@ static uint64_t remaining_ns(const struct device *dev, uint64_t now_ns)
 	return draining_ns > dev->in_flight_ns ? draining_ns : dev->in_flight_ns;
 }
 
+/* Whether a command may go though there is no GPU time left: beside others of its turn, each stream
+ * once, as long as the debt stays within the burst. If they overlap they use little more than one
+ * does; if not, the debt is paid before the next turn. */
+static bool may_join(const struct device *dev, const struct command *command)
+{
+	uint64_t predicted_ns = costs_expect(&front_of(dev)->costs, command->key, COSTS_UNKNOWN_NS);
+
+	if (dev->oldest == NULL || dev->joined_count == MAX_JOINED ||
+		flights_on(dev, command->lane) != NULL ||
+		(int64_t)predicted_ns - dev->bucket.level_ns > (int64_t)dev->bucket.burst_ns)
+		return false;
+	for (unsigned i = 0; i < dev->joined_count; i++) {
+		if (dev->joined[i] == command->lane)
+			return false;
+	}
+	return true;
+}
+
 /* What is to be done with a launch. */
 struct decision {
 	uint64_t pause_ns; /* 0: it may go */
@@ -234,20 +253,23 @@ struct decision {
 
 /* The first command of an idle stream may always join those in flight on others: a program that
  * runs kernels side by side goes on doing so. */
-static struct decision decide(struct device *dev, const void *lane, uint64_t now_ns)
+static struct decision decide(
+	const struct device *dev, const struct command *command, uint64_t now_ns)
 {
+	uint64_t queued_ns = remaining_ns(dev, now_ns);
 	struct decision decision = {
-		.is_beyond = remaining_ns(dev, now_ns) > IN_FLIGHT_NS || dev->spare == NULL,
+		.is_beyond = queued_ns > IN_FLIGHT_NS || dev->spare == NULL,
 	};
 
-	if (decision.is_beyond && (dev->spare == NULL || flights_on(dev, lane) != NULL) &&
+	if (decision.is_beyond && (dev->spare == NULL || flights_on(dev, command->lane) != NULL) &&
 		!is_stalled(dev, now_ns)) {
-		decision.pause_ns = remaining_ns(dev, now_ns) - IN_FLIGHT_NS;
+		if (queued_ns > IN_FLIGHT_NS && dev->drained_at_ns > now_ns)
+			decision.pause_ns = queued_ns - IN_FLIGHT_NS;
+		if (decision.pause_ns < LOOK_AGAIN_NS / 2)
+			decision.pause_ns = LOOK_AGAIN_NS / 2;
 		if (decision.pause_ns > NS_PER_MS)
 			decision.pause_ns = NS_PER_MS;
-		if (decision.pause_ns < LOOK_AGAIN_NS / 2 || dev->drained_at_ns < now_ns)
-			decision.pause_ns = LOOK_AGAIN_NS / 2;
-	} else if (dev->bucket.level_ns <= 0) {
+	} else if (dev->bucket.level_ns <= 0 && !may_join(dev, command)) {
 		decision.pause_ns = bucket_wait_ns(&dev->bucket, TURN_NS);
 		/* What is in flight may turn out cheaper than predicted. */
 		if (dev->oldest != NULL && decision.pause_ns > LOOK_AGAIN_NS)
@@ -264,7 +286,7 @@ static struct decision wait_for_turn(
 		lock_take(&dev->lock);
 		*ret_now_ns = clock_now_ns();
 		update(dev, has_waited, *ret_now_ns);
-		struct decision decision = decide(dev, command->lane, *ret_now_ns);
+		struct decision decision = decide(dev, command, *ret_now_ns);
 		if (decision.pause_ns == 0)
 			return decision;
 		uint32_t turn = atomic_load_explicit(&dev->turn, memory_order_relaxed);
@@ -282,8 +304,9 @@ static struct decision wait_for_turn(
 /* Whether the program uses several streams these days. */
 static bool has_lanes(struct device *dev, const void *lane)
 {
-	if (dev->lane_work_ns >= LANES_FOR_NS)
+	if (dev->lane_work_ns >= LANES_FOR_NS && dev->lane_launches >= LANES_FOR_LAUNCHES)
 		forget_lanes(dev);
+	dev->lane_launches++;
 	note_lane(dev, lane);
 	return dev->lane_count > 1 || dev->had_lanes;
 }
@@ -328,17 +351,22 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 	bool is_beyond, uint64_t now_ns, struct ticket *ticket)
 {
 	struct governor_front *front = front_of(dev);
-	uint64_t predicted_ns = costs_expect(&front->costs, command->key);
+	uint64_t predicted_ns = costs_expect(&front->costs, command->key, COSTS_UNKNOWN_NS);
 	bool is_known = costs_known(&front->costs, command->key) != COSTS_NOT_KNOWN;
-	bool is_dense = has_lanes(dev, command->lane) || predicted_ns >= SAMPLE_AFTER_NS;
+	bool is_dense = has_lanes(dev, command->lane);
 
 	ticket->front = front;
 	ticket->cost_ns = predicted_ns;
+	if (dev->bucket.level_ns > 0)
+		dev->joined_count = 0;
+	if (dev->joined_count < MAX_JOINED)
+		dev->joined[dev->joined_count++] = command->lane;
 	if (dev->oldest == NULL || is_stalled(dev, now_ns))
 		dev->moved_at_ns = now_ns;
 	spend(dev, now_ns, (int64_t)predicted_ns);
 	dev->unsampled_ns += predicted_ns;
-	if (is_dense || is_beyond || !is_known || dev->unsampled_ns >= dev->sample_after_ns)
+	if (is_dense || is_beyond || !is_known || predicted_ns >= SAMPLE_AFTER_NS ||
+		dev->unsampled_ns >= dev->sample_after_ns)
 		ticket->flight = begin_flight(dev, command, context, predicted_ns, now_ns);
 	if (ticket->flight != NULL) {
 		ticket->flight->is_dense = is_dense;

@@ -170,18 +170,21 @@ static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
 	CUresult res = driver.cuEventQuery(pair.end);
 	if (res != CUDA_SUCCESS)
 		return res == CUDA_ERROR_NOT_READY ? METER_RUNNING : METER_BROKEN;
-	if (!elapsed_ns(pair.begin, pair.end, &length_ns) ||
-		!find_end(meter, &pair, length_ns, &end_ns))
+	if (!elapsed_ns(pair.begin, pair.end, &length_ns))
 		return METER_BROKEN;
-	length_ns -= (int64_t)gaps->before_ns;
 	if (length_ns < 0)
 		length_ns = 0;
+	if (!find_end(meter, &pair, length_ns, &end_ns))
+		return METER_BROKEN;
+	uint64_t host_ns = gaps->before_ns + gaps->after_ns;
 	*ret_reading = (struct meter_reading){
 		.length_ns = (uint64_t)length_ns,
 		.fresh_ns = busy_add(&meter->busy, end_ns - length_ns, end_ns),
-		.is_bound =
-			gaps->after_ns > 0 && (uint64_t)length_ns <= gaps->after_ns + EVENT_STEP_NS,
+		.slack_ns = gaps->before_ns,
 	};
+	/* It may have ended long before the host came to record its end. */
+	if (host_ns > 0 && (uint64_t)length_ns <= host_ns + EVENT_STEP_NS)
+		ret_reading->slack_ns = (uint64_t)length_ns;
 	meter_keep_pair(meter, pair);
 	return METER_DONE;
 }

@@ -42,9 +42,9 @@ struct meter_gaps {
 
 /* What a pair says of its command. */
 struct meter_reading {
-	uint64_t length_ns; /* from its begin to its end */
+	uint64_t length_ns; /* from its begin to its end; it took at most that */
 	uint64_t fresh_ns;  /* the part of it that no other command of this meter was read for */
-	bool is_bound;      /* the host was slower than the command: it took at most that */
+	uint64_t slack_ns;  /* by so much it may have been shorter */
 };
 
 /* The state of a command whose pair was recorded. */

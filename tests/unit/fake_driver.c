@@ -88,7 +88,6 @@ static unsigned stream_index(CUstream stream)
 static void note_event_call(CUevent event)
 {
 	fake.event_calls++;
-	fake.now_ns += fake.host_ns / 2;
 	if (fake.capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED)
 		fake.violations++;
 	if (event != NULL &&
@@ -249,7 +248,6 @@ void fake_launch(CUstream stream, uint64_t length_ns)
 {
 	uint64_t *free_at_ns = &stream_free_at_ns[stream_index(stream)];
 
-	fake.now_ns += fake.host_ns;
 	if (*free_at_ns < fake.now_ns)
 		*free_at_ns = fake.now_ns;
 	if (fake.is_serial && *free_at_ns < device_free_at_ns)
@@ -259,6 +257,7 @@ void fake_launch(CUstream stream, uint64_t length_ns)
 	*free_at_ns += length_ns;
 	device_free_at_ns = *free_at_ns;
 	fake.run_ns += length_ns;
+	fake.now_ns += fake.host_ns;
 }
 
 void fake_synchronize(CUstream stream)

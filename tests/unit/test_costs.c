@@ -20,13 +20,13 @@ static int setup(void **state)
 
 static void measure(uint64_t key, uint64_t ns)
 {
-	costs_learn(&costs, key, ns, false);
+	costs_learn(&costs, key, ns);
 }
 
 static void unknown_key_assumes_the_default(void **state)
 {
 	(void)state;
-	assert_int_equal(costs_expect(&costs, 0x1000), COSTS_UNKNOWN_NS);
+	assert_int_equal(costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS), COSTS_UNKNOWN_NS);
 	assert_int_equal(costs_known(&costs, 0x1000), COSTS_NOT_KNOWN);
 }
 
@@ -34,7 +34,7 @@ static void first_measure_is_the_prediction(void **state)
 {
 	(void)state;
 	measure(0x1000, 7 * NS_PER_MS);
-	assert_int_equal(costs_expect(&costs, 0x1000), 7 * NS_PER_MS);
+	assert_int_equal(costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS), 7 * NS_PER_MS);
 }
 
 static void key_is_known_after_three_measures(void **state)
@@ -53,8 +53,10 @@ static void learn_follows_a_change_within_a_few_launches(void **state)
 	measure(0x1000, NS_PER_MS);
 	for (unsigned i = 0; i < 8; i++)
 		measure(0x1000, 10 * NS_PER_MS);
-	assert_in_range(costs_expect(&costs, 0x1000), 9 * NS_PER_MS, 10 * NS_PER_MS);
-	assert_int_equal(costs_known(&costs, 0x1000), costs_expect(&costs, 0x1000));
+	assert_in_range(
+		costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS), 9 * NS_PER_MS, 10 * NS_PER_MS);
+	assert_int_equal(
+		costs_known(&costs, 0x1000), costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS));
 }
 
 static void learn_steady_cost_stays_exact(void **state)
@@ -62,19 +64,7 @@ static void learn_steady_cost_stays_exact(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 1000; i++)
 		measure(0x1000, 12345);
-	assert_int_equal(costs_expect(&costs, 0x1000), 12345);
-}
-
-/* A measure that is known to be too long only ever makes a command cheaper. */
-static void bound_lowers_and_never_raises(void **state)
-{
-	(void)state;
-	costs_learn(&costs, 0x1000, 8000, true);
-	assert_int_equal(costs_expect(&costs, 0x1000), 8000);
-	costs_learn(&costs, 0x1000, 4000, true);
-	assert_int_equal(costs_expect(&costs, 0x1000), 7000);
-	costs_learn(&costs, 0x1000, 90000, true);
-	assert_int_equal(costs_expect(&costs, 0x1000), 7000);
+	assert_int_equal(costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS), 12345);
 }
 
 static void nothing_costs_nothing(void **state)
@@ -91,7 +81,7 @@ static void length_beyond_32_bits_is_known_as_the_longest(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		measure(0x1000, 3600 * NS_PER_S);
 	assert_int_equal(costs_known(&costs, 0x1000), COSTS_NOT_KNOWN);
-	assert_int_equal(costs_expect(&costs, 0x1000), 3600 * NS_PER_S);
+	assert_int_equal(costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS), 3600 * NS_PER_S);
 }
 
 /* Grids of another size are other commands; beyond 2^32 blocks, and of none, too. */
@@ -126,7 +116,7 @@ static void keys_of_one_place_do_not_mix(void **state)
 		measure(keys[1], 2000);
 	}
 	measure(keys[2], 3000);
-	assert_int_equal(costs_expect(&costs, keys[2]), 3000);
+	assert_int_equal(costs_expect(&costs, keys[2], COSTS_UNKNOWN_NS), 3000);
 	assert_int_equal(costs_known(&costs, keys[2]), COSTS_NOT_KNOWN);
 	assert_int_equal(
 		(costs_known(&costs, keys[0]) == 1000) + (costs_known(&costs, keys[1]) == 2000), 1);
@@ -136,7 +126,7 @@ static void keys_of_one_place_do_not_mix(void **state)
 	}
 	assert_int_equal(costs_known(&costs, keys[0]), 1000);
 	assert_int_equal(costs_known(&costs, keys[1]), 2000);
-	assert_int_equal(costs_expect(&costs, keys[2]), COSTS_UNKNOWN_NS);
+	assert_int_equal(costs_expect(&costs, keys[2], COSTS_UNKNOWN_NS), COSTS_UNKNOWN_NS);
 }
 
 /* Handles of kernels are addresses of heap blocks: a few hundred must mostly have a place each. */
@@ -153,7 +143,7 @@ static void keys_like_heap_blocks_spread(void **state)
 		measure((uintptr_t)keys[i], 1000 + i);
 	}
 	for (unsigned i = 0; i < KEYS; i++)
-		known += costs_expect(&costs, (uintptr_t)keys[i]) == 1000 + i;
+		known += costs_expect(&costs, (uintptr_t)keys[i], COSTS_UNKNOWN_NS) == 1000 + i;
 	for (unsigned i = 0; i < KEYS; i++)
 		free(keys[i]);
 	assert_true(known >= KEYS * 9 / 10);
@@ -167,7 +157,6 @@ int main(void)
 		cmocka_unit_test_setup(key_is_known_after_three_measures, setup),
 		cmocka_unit_test_setup(learn_follows_a_change_within_a_few_launches, setup),
 		cmocka_unit_test_setup(learn_steady_cost_stays_exact, setup),
-		cmocka_unit_test_setup(bound_lowers_and_never_raises, setup),
 		cmocka_unit_test_setup(nothing_costs_nothing, setup),
 		cmocka_unit_test_setup(length_beyond_32_bits_is_known_as_the_longest, setup),
 		cmocka_unit_test_setup(kernel_keys_tell_sizes_apart, setup),
