@@ -283,6 +283,13 @@ uint64_t segment_in_flight(unsigned device)
 					shared, word_load(&member->seat.segment->slots_used));
 }
 
+uint64_t segment_in_flight_here(unsigned device)
+{
+	const struct segment_device *shared = shared_of(device);
+
+	return shared == NULL ? 0 : word_load(&shared->accounts[member->seat.slot].in_flight);
+}
+
 bool segment_expects_memory(unsigned device)
 {
 	const struct segment_device *shared = shared_of(device);

@@ -58,6 +58,7 @@ void segment_tighten(unsigned device, uint64_t units);
 void segment_add_in_flight(unsigned device, uint64_t units);
 void segment_end_in_flight(unsigned device, uint64_t units);
 uint64_t segment_in_flight(unsigned device);
+uint64_t segment_in_flight_here(unsigned device); /* of that this member's */
 
 /* True for 200 ms after the bytes of a dead member came back: the driver may still be about to
  * take its memory down. */

@@ -51,7 +51,8 @@ bool contexts_begin(CUdevice device, struct context_charge *ret_charge)
 	if (!charge_begin_on(device, LEDGER_CONTEXT, expect((unsigned)device), &ret_charge->charge))
 		return false;
 	process_figure_watch((unsigned)device, &ret_charge->watch);
-	footprint_begin((unsigned)device, &ret_charge->footprint);
+	footprint_begin(
+		(unsigned)device, ret_charge->charge.flying_bytes, &ret_charge->footprint);
 	return true;
 }
 

@@ -6,7 +6,6 @@
 #include "base/wipe.h"
 #include "driver/driver.h"
 #include "hooks/process_figure.h"
-#include "hooks/reconcile.h"
 #include "ledger/ledger.h"
 
 static struct lock *charging; /* wiped at fork, so that no child waits for a lost holder */
@@ -38,7 +37,7 @@ void footprint_hold(unsigned device, struct footprint *ret_footprint)
 	*ret_footprint = (struct footprint){.device = device, .source = FOOTPRINT_NONE};
 }
 
-void footprint_begin(unsigned device, struct footprint *ret_footprint)
+void footprint_begin(unsigned device, uint64_t flying_bytes, struct footprint *ret_footprint)
 {
 	CUdevice current;
 	bool is_current =
@@ -46,6 +45,10 @@ void footprint_begin(unsigned device, struct footprint *ret_footprint)
 	enum footprint_source source = is_current ? FOOTPRINT_CONTEXT : FOOTPRINT_NVML;
 
 	footprint_hold(device, ret_footprint);
+	reconcile_watch(device, &ret_footprint->others);
+	/* What is in flight has been reserved, and may be taken after free memory is read. */
+	ret_footprint->is_quiet = ledger_in_flight_here(device) == flying_bytes;
+	ret_footprint->give_backs = ledger_give_backs(device);
 	ret_footprint->held_bytes = ledger_used_here(device);
 	if (read_free(device, source, &ret_footprint->free_bytes))
 		ret_footprint->source = source;
@@ -60,6 +63,16 @@ void footprint_done(const struct footprint *footprint)
 {
 	lock_drop(charging);
 	reconcile_resume(footprint->device);
+}
+
+bool footprint_is_steady(const struct footprint *footprint)
+{
+	unsigned device = footprint->device;
+
+	return footprint->is_quiet && ledger_in_flight_here(device) == 0 &&
+	       ledger_used_here(device) == footprint->held_bytes &&
+	       ledger_give_backs(device) == footprint->give_backs &&
+	       reconcile_was_alone(device, &footprint->others);
 }
 
 /* What free memory has dropped by, less what the ledger has charged meanwhile. */
@@ -100,6 +113,10 @@ bool footprint_taken(const struct footprint *footprint, uint64_t *ret_bytes)
 
 	if (!footprint_drop(footprint, ret_bytes))
 		return false;
+	if (!footprint_is_steady(footprint)) {
+		reconcile_soon(footprint->device);
+		return false;
+	}
 	if (*ret_bytes > 0 && reconcile_read(footprint->device, &unaccounted) &&
 		unaccounted < *ret_bytes)
 		*ret_bytes = unaccounted;

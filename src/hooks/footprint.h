@@ -2,13 +2,15 @@
  * Copyright the cuslice authors
  *
  * What the driver takes by itself during one call: the drop of free memory around it. Neighbours
- * disturb that, and other threads of ours do; so it is held against the driver's own figure for
- * this process (reconcile.h) where there is one.
+ * disturb that, so it is held against the driver's own figure for this process (reconcile.h) where
+ * there is one. Other threads of ours disturb it too: a measurement during which one of them
+ * allocated, freed or measured is not steady, and tells nothing.
  */
 #ifndef CUSLICE_HOOKS_FOOTPRINT_H
 #define CUSLICE_HOOKS_FOOTPRINT_H
 
 #include "base/compiler.h"
+#include "hooks/reconcile.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,15 +20,18 @@ struct footprint {
 	enum footprint_source { FOOTPRINT_NONE, FOOTPRINT_CONTEXT, FOOTPRINT_NVML } source;
 	uint64_t free_bytes; /* as the source tells it */
 	uint64_t held_bytes; /* by the ledger */
+	uint64_t give_backs;
+	bool is_quiet; /* nothing was in flight */
+	struct reconcile_watch others;
 };
 
 /* Makes the lock. At the start, once. False without memory. */
 bool footprint_init(void) MUST_CHECK;
 
-/* Before the call. From the current context where that is on `device`, else from NVML. Until
- * footprint_done() nothing is charged as other: it may be what the call takes.
- * Threads: any, holding no lock. */
-void footprint_begin(unsigned device, struct footprint *ret_footprint);
+/* Before the call, for which the caller has `flying_bytes` in flight. From the current context
+ * where that is on `device`, else from NVML. Until footprint_done() nothing is charged as other: it
+ * may be what the call takes. Threads: any, holding no lock. */
+void footprint_begin(unsigned device, uint64_t flying_bytes, struct footprint *ret_footprint);
 
 /* The same for who only charges, without having measured. */
 void footprint_hold(unsigned device, struct footprint *ret_footprint);
@@ -36,6 +41,10 @@ void footprint_hold(unsigned device, struct footprint *ret_footprint);
 void footprint_lock(void);
 void footprint_done(const struct footprint *footprint);
 
+/* True where no other thread of ours has disturbed it up to now; the caller has nothing in flight
+ * any more. */
+bool footprint_is_steady(const struct footprint *footprint);
+
 /* What free memory has dropped by, less what the ledger has charged meanwhile. 0 where it
  * has risen. False where it cannot be seen. */
 bool footprint_drop(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
@@ -43,7 +52,8 @@ bool footprint_drop(const struct footprint *footprint, uint64_t *ret_bytes) MUST
 /* The other way round: what free memory has risen by; 0 where it has dropped. */
 bool footprint_given(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
 
-/* What it has dropped by, but not more than what the driver's own figure leaves unaccounted for. */
+/* What it has dropped by, but not more than what the driver's own figure leaves unaccounted for.
+ * False also where the measurement is not steady: it is left to the reconciling, soon. */
 bool footprint_taken(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
 
 #endif

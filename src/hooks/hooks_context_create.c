@@ -168,7 +168,7 @@ static CUresult set_measured(CUdevice device, CUcontext context, CUlimit limit, 
 	struct footprint footprint;
 	uint64_t before = limit_of(limit);
 
-	footprint_begin((unsigned)device, &footprint);
+	footprint_begin((unsigned)device, 0, &footprint);
 	CUresult res = driver.cuCtxSetLimit(limit, value);
 	footprint_lock();
 	if (res == CUDA_SUCCESS && !charge_measured(&footprint, context, limit)) {

@@ -33,7 +33,7 @@ static void begin_load(struct load *ret_load)
 		return;
 	contexts_see((unsigned)device, ret_load->context);
 	ret_load->is_counted = true;
-	footprint_begin((unsigned)device, &ret_load->footprint);
+	footprint_begin((unsigned)device, 0, &ret_load->footprint);
 }
 
 /* With the footprints locked. False where what the module took does not fit. */

@@ -48,6 +48,25 @@ void reconcile_resume(unsigned device)
 	atomic_fetch_sub(&reconciled->devices[device].holders, 1);
 }
 
+void reconcile_watch(unsigned device, struct reconcile_watch *ret_watch)
+{
+	/* In this order: who resumes between the two changes what was read first. */
+	ret_watch->resumed = atomic_load(&reconciled->devices[device].resumed);
+	ret_watch->is_alone = atomic_load(&reconciled->devices[device].holders) == 1;
+}
+
+bool reconcile_was_alone(unsigned device, const struct reconcile_watch *watch)
+{
+	/* In this order: who is no holder any more has been counted as resumed. */
+	return watch->is_alone && atomic_load(&reconciled->devices[device].holders) == 1 &&
+	       atomic_load(&reconciled->devices[device].resumed) == watch->resumed;
+}
+
+void reconcile_soon(unsigned device)
+{
+	atomic_store_explicit(&reconcile_thresholds[device], 0, memory_order_relaxed);
+}
+
 static uint64_t other_bytes(unsigned device)
 {
 	return ledger_used_for(device, LEDGER_OTHER);

@@ -49,6 +49,18 @@ bool reconcile_read(unsigned device, uint64_t *ret_bytes) MUST_CHECK;
 void reconcile_hold(unsigned device);
 void reconcile_resume(unsigned device);
 
+/* Whether one holder was alone all the time: what reconcile_watch() gave after its hold is still
+ * so before its resume. */
+struct reconcile_watch {
+	bool is_alone;
+	uint64_t resumed;
+};
+void reconcile_watch(unsigned device, struct reconcile_watch *ret_watch);
+bool reconcile_was_alone(unsigned device, const struct reconcile_watch *watch);
+
+/* Something was taken that nobody charged: the next allocation reads the figure. */
+void reconcile_soon(unsigned device);
+
 /* `bytes` of what was charged as other have found their name: they are charged as that by now. */
 void reconcile_name(unsigned device, uint64_t bytes);
 

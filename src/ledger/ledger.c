@@ -194,6 +194,12 @@ uint64_t ledger_in_flight(unsigned device)
 	return atomic_load_explicit(&ledger->devices[device].in_flight, memory_order_relaxed);
 }
 
+uint64_t ledger_in_flight_here(unsigned device)
+{
+	return segment_is_used() ? segment_in_flight_here(device) * SEGMENT_UNIT
+				 : ledger_in_flight(device);
+}
+
 void ledger_look_after(void)
 {
 	if (segment_is_used())

@@ -119,6 +119,7 @@ void ledger_cancel(const struct reservation *reservation);
 void ledger_start_flight(unsigned device, uint64_t bytes);
 void ledger_end_flight(unsigned device, uint64_t bytes);
 uint64_t ledger_in_flight(unsigned device);
+uint64_t ledger_in_flight_here(unsigned device); /* of that this process's */
 
 /* Before a refusal: sees to bytes of dead members, should nobody be there who does. */
 void ledger_look_after(void);

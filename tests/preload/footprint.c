@@ -403,6 +403,54 @@ static void *create_and_destroy(void *data)
 	return NULL;
 }
 
+/* Blocks of which all fit, so that nothing is refused for what it takes. */
+#define BUSY_BYTES (32 * MIB)
+
+static void *allocate_all_the_time(void *data)
+{
+	CUdeviceptr address;
+
+	(void)data;
+	must(cu.cuCtxSetCurrent(shared), "cuCtxSetCurrent");
+	while (!atomic_load(&is_over)) {
+		if (cu.cuMemAlloc_v2(&address, BUSY_BYTES) == CUDA_SUCCESS)
+			must(cu.cuMemFree_v2(address), "free");
+	}
+	return NULL;
+}
+
+static void run_beside(void *(*body)(void *), unsigned count, void (*run)(void))
+{
+	pthread_t threads[4];
+
+	for (unsigned i = 0; i < count; i++)
+		must_be(pthread_create(&threads[i], NULL, body, NULL) == 0, "thread");
+	run();
+	atomic_store(&is_over, true);
+	for (unsigned i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static void load_often(void)
+{
+	unsigned refused = 0;
+	CUmodule module;
+
+	for (unsigned i = 0; i < 500; i++) {
+		if (cu.cuModuleLoadData(&module, small_ptx) == CUDA_SUCCESS)
+			must(cu.cuModuleUnload(module), "cuModuleUnload");
+		else
+			refused++;
+	}
+	say("refused %u", refused);
+}
+
+static void loads_beside_allocations(void)
+{
+	shared = create();
+	run_beside(allocate_all_the_time, 4, load_often);
+}
+
 static void together(void)
 {
 	pthread_t threads[8];
@@ -444,6 +492,7 @@ int main(int argc, char *argv[])
 		{"other", other},
 		{"refusals", refusals},
 		{"together", together},
+		{"loads_beside_allocations", loads_beside_allocations},
 	};
 
 	functions_from_link(&cu);

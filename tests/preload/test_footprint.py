@@ -17,6 +17,7 @@ from test_memory import Talk
 
 OVER = str(OUT_OF_MEMORY)
 CONTEXT, MODULE = 64 * MIB, 5 * MIB
+BUSY = 4 * 32 * MIB  # four threads, a block each
 SETTINGS = {"context_bytes": str(CONTEXT), "module_bytes": str(2 * MIB), "memory": "8GiB",
             "sm_count": "10"}
 
@@ -125,6 +126,16 @@ class Footprint(Steps):
     def test_all_at_a_time_leaves_the_books_right(self):
         self.steps("together", 300 * MIB, [("at_rest", CONTEXT + MIB)])
 
+    def loads_beside_allocations(self, quota, **more):
+        with self.machine() as machine:
+            done = machine.run(client("footprint"), "loads_beside_allocations", str(quota),
+                               limits={"MEMORY": str(quota)}, **more)
+        self.assertEqual(self.finished(done), "refused 0\n")
+
+    def test_modules_are_not_refused_for_what_other_threads_allocate(self):
+        # One module may be charged by its name, and the one before as other still.
+        self.loads_beside_allocations(CONTEXT + BUSY + 3 * MODULE)
+
     def test_refusals_are_counted_and_told_once_a_second(self):
         with self.machine() as machine:
             done = machine.run(client("footprint"), "refusals", str(512 * MIB),
@@ -156,6 +167,10 @@ class WithoutNvml(Steps):
         none, grown = ("none", 0), ("grown", 50 * MIB)
         self.steps("heaps", 512 * MIB, [none, grown, grown, ("shrunk", 40 * MIB), none],
                    **self.more)
+
+    def test_modules_are_not_refused_for_what_other_threads_allocate(self):
+        Footprint.loads_beside_allocations(self, BUSY + MODULE,
+                                           LD_LIBRARY_PATH=self.more["LD_LIBRARY_PATH"])
 
     def test_libraries_are_counted_in_each_context(self):
         both = ("two_contexts", CONTEXT + 3 * MODULE)
