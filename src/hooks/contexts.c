@@ -51,26 +51,42 @@ bool contexts_begin(CUdevice device, struct context_charge *ret_charge)
 	if (!charge_begin_on(device, LEDGER_CONTEXT, expect((unsigned)device), &ret_charge->charge))
 		return false;
 	process_figure_watch((unsigned)device, &ret_charge->watch);
-	footprint_begin(
-		(unsigned)device, ret_charge->charge.flying_bytes, &ret_charge->footprint);
+	footprint_begin((unsigned)device, ret_charge->charge.flying_bytes, &ret_charge->footprint);
 	return true;
 }
 
-/* The driver's own figure is exact; a drop may be less than what was taken, or more. What nothing
- * tells is as expected. */
+/* What was taken since contexts_begin(). The driver's own figure is exact; a drop may be less than
+ * that, or more. False where neither tells. */
+static bool read_taken(const struct context_charge *charge, const struct reservation *reserved,
+	uint64_t *ret_bytes)
+{
+	/* No context takes nothing: we are not in the list then. */
+	if (reconcile_read(reserved->device, ret_bytes) && *ret_bytes + reserved->bytes > 0) {
+		*ret_bytes += reserved->bytes;
+		return true;
+	}
+	return footprint_drop(&charge->footprint, ret_bytes) && *ret_bytes <= PLAUSIBLE_BYTES;
+}
+
+/* While other threads take memory, what was taken is not the context's alone: then it is as
+ * expected. The first one, of which nothing is expected, is charged what nobody else was. */
 static uint64_t measure(const struct context_charge *charge, const struct reservation *reserved)
 {
-	uint64_t bytes;
+	unsigned device = reserved->device;
+	uint64_t bytes, known = expect(device);
 
-	/* No context takes nothing: we are not in the list then. */
-	if (reconcile_read(reserved->device, &bytes) && bytes + reserved->bytes > 0) {
-		expect_at_most(reserved->device, bytes + reserved->bytes);
-		return bytes + reserved->bytes;
-	}
-	if (!footprint_drop(&charge->footprint, &bytes) || bytes > PLAUSIBLE_BYTES)
-		return expect(reserved->device);
-	expect_at_most(reserved->device, bytes);
-	return expect(reserved->device);
+	if (!footprint_is_steady(&charge->footprint))
+		return known > 0 || !reconcile_read(device, &bytes) ? known
+								    : bytes + reserved->bytes;
+	if (!read_taken(charge, reserved, &bytes))
+		return known;
+	expect_at_most(device, bytes);
+	if (known == 0 || bytes < known)
+		return expect(device);
+	/* What is beyond the known size may be what another thread's launch has loaded. */
+	if (bytes > known)
+		reconcile_soon(device);
+	return known;
 }
 
 static void commit(struct reservation *reservation, uint64_t bytes, CUcontext context)

@@ -451,6 +451,20 @@ static void loads_beside_allocations(void)
 	run_beside(allocate_all_the_time, 4, load_often);
 }
 
+static void create_ten(void)
+{
+	for (unsigned i = 1; i < 10; i++)
+		create();
+}
+
+/* The line that tells the refusal says what contexts have. */
+static void contexts_beside_loads(void)
+{
+	shared = create();
+	run_beside(load_and_unload, 4, create_ten);
+	must_be(alloc(quota) == CUDA_ERROR_OUT_OF_MEMORY, "refused");
+}
+
 static void together(void)
 {
 	pthread_t threads[8];
@@ -493,6 +507,7 @@ int main(int argc, char *argv[])
 		{"refusals", refusals},
 		{"together", together},
 		{"loads_beside_allocations", loads_beside_allocations},
+		{"contexts_beside_loads", contexts_beside_loads},
 	};
 
 	functions_from_link(&cu);

@@ -136,6 +136,13 @@ class Footprint(Steps):
         # One module may be charged by its name, and the one before as other still.
         self.loads_beside_allocations(CONTEXT + BUSY + 3 * MODULE)
 
+    def test_contexts_are_not_charged_what_other_threads_load(self):
+        with self.machine() as machine:
+            done = machine.run(client("footprint"), "contexts_beside_loads", str(1024 * MIB),
+                               limits={"MEMORY": "1GiB", "LOG": "info"})
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertIn("contexts 640.00 MiB", done.stderr)
+
     def test_refusals_are_counted_and_told_once_a_second(self):
         with self.machine() as machine:
             done = machine.run(client("footprint"), "refusals", str(512 * MIB),
