@@ -14,10 +14,23 @@ static CUresult began(CUresult res)
 	return res;
 }
 
-/* One that was spoiled ends too. Any other answer means that it goes on. */
-static CUresult ended(CUresult res)
+static bool is_capturing(CUstream stream)
 {
-	if (res == CUDA_SUCCESS || res == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)
+	CUstreamCaptureStatus status;
+
+	return driver.cuStreamIsCapturing(stream, &status) == CUDA_SUCCESS &&
+	       status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+/* Some errors end a capture (it was spoiled, or not joined), and others do not (another thread has
+ * to end it): the stream tells. */
+static CUresult end(CUstream stream, CUstream real_stream, CUgraph *ret_graph,
+	CUresult(CUDAAPI *end_real)(CUstream, CUgraph *))
+{
+	bool was_capturing = is_capturing(real_stream);
+	CUresult res = end_real(stream, ret_graph);
+
+	if (res == CUDA_SUCCESS || (was_capturing && !is_capturing(real_stream)))
 		governor_capture_ended();
 	return res;
 }
@@ -60,10 +73,11 @@ CUresult CUDAAPI hook_cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph 
 
 CUresult CUDAAPI hook_cuStreamEndCapture(CUstream stream, CUgraph *ret_graph)
 {
-	return ended(driver.cuStreamEndCapture(stream, ret_graph));
+	return end(stream, stream, ret_graph, driver.cuStreamEndCapture);
 }
 
 CUresult CUDAAPI hook_cuStreamEndCapture_ptsz(CUstream stream, CUgraph *ret_graph)
 {
-	return ended(driver.cuStreamEndCapture_ptsz(stream, ret_graph));
+	return end(stream, stream == NULL ? CU_STREAM_PER_THREAD : stream, ret_graph,
+		driver.cuStreamEndCapture_ptsz);
 }
