@@ -37,6 +37,9 @@
 /* A command that runs longer than was billed for it earns meanwhile, at most for so long. */
 #define UNBILLED_MOST_NS NS_PER_S
 
+/* No launch's. */
+#define NO_LANE ((const void *)-1)
+
 struct governor_front *governor_sole_front; /* read by all threads */
 
 static struct governor_front *fronts; /* one a device */
@@ -131,7 +134,7 @@ static void forget_lanes(struct device *dev)
 	dev->lane_count = 0;
 	dev->lane_work_ns = 0;
 	dev->lane_launches = 0;
-	set_lane(dev, (const void *)-1);
+	set_lane(dev, NO_LANE);
 }
 
 static void note_lane(struct device *dev, const void *lane)
@@ -396,8 +399,10 @@ static bool find_context(CUstream stream, CUcontext *ret_context)
 static void set_free(struct device *dev)
 {
 	lock_take(&dev->lock);
-	atomic_store_explicit(&front_of(dev)->is_free,
-		governor_share((unsigned)(dev - devices)) >= PPM_WHOLE, memory_order_relaxed);
+	bool is_free = governor_share((unsigned)(dev - devices)) >= PPM_WHOLE;
+	atomic_store_explicit(&front_of(dev)->is_free, is_free, memory_order_relaxed);
+	if (is_free)
+		set_lane(dev, NO_LANE);
 	lock_drop(&dev->lock);
 }
 

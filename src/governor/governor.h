@@ -26,7 +26,7 @@ struct command {
 
 /* What a launch touches that the governor need not be asked about. Wiped at fork. */
 struct governor_front {
-	_Atomic bool is_free;      /* no share to hold: let all go */
+	_Atomic bool is_free;      /* no share to hold: let all go, and lane is none */
 	_Atomic int64_t credit_ns; /* predicted cost that may be spent */
 	const void *_Atomic lane;  /* the one on which it may be: all others are for the governor */
 	struct costs costs;
@@ -80,21 +80,22 @@ static inline bool governor_spend(uint64_t key, const void *lane, struct ticket 
 	if (unlikely(front == NULL) && (front = governor_find_front()) == NULL)
 		return false;
 	ret_ticket->flight = NULL;
-	if (unlikely(atomic_load_explicit(&front->is_free, memory_order_relaxed))) {
+	if (unlikely(atomic_load_explicit(&front->lane, memory_order_relaxed) != lane)) {
 		ret_ticket->front = NULL;
-		return true;
+		return atomic_load_explicit(&front->is_free, memory_order_relaxed);
 	}
-	uint32_t cost_ns = costs_known(&front->costs, key);
-	if (unlikely(atomic_load_explicit(&front->lane, memory_order_relaxed) != lane))
-		return false;
-	/* The credit is all that threads agree on here: relaxed. */
-	if (unlikely(atomic_fetch_sub_explicit(&front->credit_ns, cost_ns, memory_order_relaxed) <
-		     (int64_t)cost_ns)) {
-		atomic_fetch_add_explicit(&front->credit_ns, cost_ns, memory_order_relaxed);
-		return false;
-	}
+	int64_t cost_ns = costs_known(&front->costs, key);
+	/* The credit is all that threads agree on here: relaxed. Nothing is taken that is not
+	 * there, not even for a moment: whoever takes the credit back would bill that, and for a
+	 * command that is not known it is 4 s. */
+	int64_t credit_ns = atomic_load_explicit(&front->credit_ns, memory_order_relaxed);
+	do {
+		if (unlikely(credit_ns < cost_ns))
+			return false;
+	} while (unlikely(!atomic_compare_exchange_weak_explicit(&front->credit_ns, &credit_ns,
+		credit_ns - cost_ns, memory_order_relaxed, memory_order_relaxed)));
 	ret_ticket->front = front;
-	ret_ticket->cost_ns = cost_ns;
+	ret_ticket->cost_ns = (uint64_t)cost_ns;
 	return true;
 }
 
