@@ -31,6 +31,7 @@ struct flight *flights_begin(
 		.lane = command->lane,
 		.predicted_ns = predicted_ns,
 		.admitted_ns = now_ns,
+		.running_ns = now_ns,
 	};
 	*dev->newest_next = flight;
 	dev->newest_next = &flight->next;
@@ -95,9 +96,10 @@ bool flights_has(const struct device *dev, const struct meter *meter)
 	return false;
 }
 
-void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns)
+/* Ends what was in flight, which ran until `until_ns`, or where that is 0, until last seen. */
+static void lose(struct device *dev, struct meter *meter, uint64_t until_ns)
 {
-	uint64_t since_ns = now_ns, longest_ns = 0, billed_ns = 0;
+	uint64_t since_ns = UINT64_MAX, longest_ns = 0, billed_ns = 0;
 
 	for (struct flight **link = &dev->oldest; *link != NULL;) {
 		struct flight *flight = *link;
@@ -109,15 +111,24 @@ void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns)
 		} else {
 			if (flight->admitted_ns < since_ns)
 				since_ns = flight->admitted_ns;
+			if (flight->running_ns > until_ns)
+				until_ns = flight->running_ns;
 			if (flight->predicted_ns > longest_ns)
 				longest_ns = flight->predicted_ns;
 			billed_ns += flight->predicted_ns;
 			end_flight(dev, link);
 		}
 	}
-	uint64_t used_ns = now_ns - since_ns > longest_ns ? now_ns - since_ns : longest_ns;
+	uint64_t used_ns = billed_ns > 0 ? until_ns - since_ns : 0;
+	if (used_ns < longest_ns)
+		used_ns = longest_ns;
 	flights_bill(dev, (int64_t)(used_ns - billed_ns));
 	*meter = (struct meter){0};
+}
+
+void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns)
+{
+	lose(dev, meter, now_ns);
 }
 
 /* What a command took, between the least and the most that its measurement allows: what its kind
@@ -141,7 +152,7 @@ static void settle(struct device *dev, struct costs *costs, const struct flight 
 	int64_t beyond_ns = (int64_t)(used_ns - flight->predicted_ns);
 
 	flights_bill(dev, beyond_ns);
-	dev->drained_at_ns += (uint64_t)beyond_ns;
+	dev->drained_at_ns += beyond_ns;
 	costs_learn(costs, flight->key, used_ns);
 }
 
@@ -160,6 +171,7 @@ void flights_harvest(
 		switch (meter_read(flight->meter, flight->pair, &flight->gaps, &reading)) {
 		case METER_RUNNING:
 			running++;
+			flight->running_ns = now_ns;
 			link = &flight->next;
 			break;
 		case METER_DONE:
@@ -168,12 +180,12 @@ void flights_harvest(
 			dev->moved_at_ns = now_ns;
 			break;
 		case METER_BROKEN:
-			flights_lose(dev, flight->meter, now_ns);
+			lose(dev, flight->meter, 0);
 			link = &dev->oldest;
 			break;
 		}
 	}
 	/* Nothing was let go since the last that was measured, and that has ended. */
-	if (dev->oldest == NULL && dev->unsampled_ns == 0 && dev->drained_at_ns > now_ns)
-		dev->drained_at_ns = now_ns;
+	if (dev->oldest == NULL && dev->unsampled_ns == 0 && dev->drained_at_ns > (int64_t)now_ns)
+		dev->drained_at_ns = (int64_t)now_ns;
 }

@@ -33,6 +33,7 @@ struct flight {
 	const void *lane;
 	uint64_t predicted_ns; /* what was billed at its admission */
 	uint64_t admitted_ns;
+	uint64_t running_ns; /* when it was last known not to have ended */
 	struct meter *meter; /* NULL: not measured, stays billed as predicted */
 	struct meter_pair pair;
 	struct meter_gaps gaps;
@@ -51,7 +52,7 @@ struct device {
 
 	int64_t granted_ns;       /* the credit that was given, of which the rest was spent */
 	uint64_t looked_at_ns;    /* when that was last looked at */
-	uint64_t drained_at_ns;   /* when all that was let go should have ended, as predicted */
+	int64_t drained_at_ns;    /* when all that was let go should have ended, as predicted */
 	uint64_t unsampled_ns;    /* predicted work since the last measured command */
 	uint64_t sample_after_ns; /* how much of it calls for the next */
 	uint64_t random;
@@ -65,7 +66,8 @@ struct device {
 	unsigned joined_count;
 
 	uint64_t in_flight_ns; /* predicted, of all flights */
-	uint64_t moved_at_ns;  /* when a flight last ended, or went first or past the bound */
+	uint64_t moved_at_ns;  /* when a flight last ended, or went first */
+	uint64_t forced_at_ns; /* when a launch last went past others that had stalled */
 	struct flight *oldest, **newest_next; /* in order of admission */
 	struct flight *spare;
 	struct flight flights[MAX_FLIGHTS];
@@ -96,9 +98,11 @@ void flights_harvest(
 struct meter *flights_meter(struct device *dev, CUcontext context);
 bool flights_has(const struct device *dev, const struct meter *meter);
 
-/* The meter's context has died, or its events answer with errors and it is of no more use to the
- * program either. Events are not touched. What was in flight cannot be asked any more: it is billed
- * as the time since the first of it was admitted, and at least as its longest was predicted. */
+/* The meter's context has died. Events are not touched. What was in flight cannot be asked any
+ * more: it is billed as the time since the first of it was admitted, and at least as its longest
+ * was predicted. The same happens where events answer with errors and the context is of no more use
+ * to the program either; there what was in flight may have ended long ago, and is billed as the
+ * time until it was last seen not to have. */
 void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns);
 
 #endif

@@ -31,9 +31,16 @@
 #define LOOK_AGAIN_NS (100 * NS_PER_US)
 /* When nothing has ended for this long, and for twice as long as the oldest should take, what is
  * in flight may be waiting for the very command that waits here: a spinning kernel for its partner,
- * a stream for a value that the host writes once all is queued. One more is let go each time. Its
- * bill comes later, so the share holds in the long run; a program that hangs would never get it. */
+ * a stream for a value that the host writes once all is queued. One more is let go each time that
+ * this has passed. Its bill comes later, so the share holds in the long run; a program that hangs
+ * would never get it. */
 #define STALLED_NS (10 * NS_PER_MS)
+/* The same for one stream while others move on: so much longer than all that is in flight should
+ * take twice. */
+#define STREAM_STALLED_NS NS_PER_S
+/* Nobody sleeps longer without looking again: what was billed meanwhile may come back, by a launch
+ * that fails, and nobody is woken for that. */
+#define LONGEST_NAP_NS (100 * NS_PER_MS)
 /* A command that runs longer than was billed for it earns meanwhile, at most for so long. */
 #define UNBILLED_MOST_NS NS_PER_S
 
@@ -171,9 +178,9 @@ static void start_device(struct device *dev, uint64_t now_ns)
 static void spend(struct device *dev, uint64_t since_ns, int64_t predicted_ns)
 {
 	flights_bill(dev, predicted_ns);
-	if (dev->drained_at_ns < since_ns)
-		dev->drained_at_ns = since_ns;
-	dev->drained_at_ns += (uint64_t)predicted_ns;
+	if (dev->drained_at_ns < (int64_t)since_ns)
+		dev->drained_at_ns = (int64_t)since_ns;
+	dev->drained_at_ns += predicted_ns;
 	dev->lane_work_ns += (uint64_t)predicted_ns;
 }
 
@@ -212,22 +219,27 @@ static void update(struct device *dev, bool has_waited, uint64_t now_ns)
 	bucket_set_share(&dev->bucket, governor_share((unsigned)(dev - devices)));
 }
 
-static bool is_stalled(const struct device *dev, uint64_t now_ns)
+static bool is_stalled(const struct device *dev, const void *lane, uint64_t now_ns)
 {
-	if (dev->oldest == NULL)
+	const struct flight *first = flights_on(dev, lane);
+
+	if (dev->oldest == NULL || now_ns < dev->forced_at_ns + STALLED_NS)
 		return false;
 	uint64_t patience_ns = 2 * dev->oldest->predicted_ns;
 	if (patience_ns < STALLED_NS)
 		patience_ns = STALLED_NS;
-	return now_ns > dev->moved_at_ns + patience_ns;
+	if (now_ns > dev->moved_at_ns + patience_ns)
+		return true;
+	return first != NULL &&
+	       now_ns > first->admitted_ns + STREAM_STALLED_NS + 2 * dev->in_flight_ns;
 }
 
 /* Predicted work that has been let go and not ended. */
 static uint64_t remaining_ns(const struct device *dev, uint64_t now_ns)
 {
-	uint64_t draining_ns = dev->drained_at_ns > now_ns ? dev->drained_at_ns - now_ns : 0;
+	int64_t draining_ns = dev->drained_at_ns - (int64_t)now_ns;
 
-	return draining_ns > dev->in_flight_ns ? draining_ns : dev->in_flight_ns;
+	return draining_ns > (int64_t)dev->in_flight_ns ? (uint64_t)draining_ns : dev->in_flight_ns;
 }
 
 /* Whether a command may go though there is no GPU time left: beside others of its turn, each stream
@@ -252,7 +264,30 @@ static bool may_join(const struct device *dev, const struct command *command)
 struct decision {
 	uint64_t pause_ns; /* 0: it may go */
 	bool is_beyond;    /* it goes past the bound on work in flight, so its end must be seen */
+	bool is_forced;    /* and that although others are in front of it */
 };
+
+/* How long to wait while too much is in flight. */
+static uint64_t pause_for_room(const struct device *dev, uint64_t queued_ns, uint64_t now_ns)
+{
+	uint64_t pause_ns = 0;
+
+	if (queued_ns > IN_FLIGHT_NS && dev->drained_at_ns > (int64_t)now_ns)
+		pause_ns = queued_ns - IN_FLIGHT_NS;
+	if (pause_ns < LOOK_AGAIN_NS / 2)
+		pause_ns = LOOK_AGAIN_NS / 2;
+	return pause_ns < NS_PER_MS ? pause_ns : NS_PER_MS;
+}
+
+/* How long to wait until there is GPU time. What is in flight may turn out cheaper than predicted.
+ */
+static uint64_t pause_for_time(const struct device *dev)
+{
+	uint64_t longest_ns = dev->oldest != NULL ? LOOK_AGAIN_NS : LONGEST_NAP_NS;
+	uint64_t pause_ns = bucket_wait_ns(&dev->bucket, TURN_NS);
+
+	return pause_ns < longest_ns ? pause_ns : longest_ns;
+}
 
 /* The first command of an idle stream may always join those in flight on others: a program that
  * runs kernels side by side goes on doing so. */
@@ -264,20 +299,12 @@ static struct decision decide(
 		.is_beyond = queued_ns > IN_FLIGHT_NS || dev->spare == NULL,
 	};
 
-	if (decision.is_beyond && (dev->spare == NULL || flights_on(dev, command->lane) != NULL) &&
-		!is_stalled(dev, now_ns)) {
-		if (queued_ns > IN_FLIGHT_NS && dev->drained_at_ns > now_ns)
-			decision.pause_ns = queued_ns - IN_FLIGHT_NS;
-		if (decision.pause_ns < LOOK_AGAIN_NS / 2)
-			decision.pause_ns = LOOK_AGAIN_NS / 2;
-		if (decision.pause_ns > NS_PER_MS)
-			decision.pause_ns = NS_PER_MS;
-	} else if (dev->bucket.level_ns <= 0 && !may_join(dev, command)) {
-		decision.pause_ns = bucket_wait_ns(&dev->bucket, TURN_NS);
-		/* What is in flight may turn out cheaper than predicted. */
-		if (dev->oldest != NULL && decision.pause_ns > LOOK_AGAIN_NS)
-			decision.pause_ns = LOOK_AGAIN_NS;
-	}
+	decision.is_forced = decision.is_beyond &&
+			     (dev->spare == NULL || flights_on(dev, command->lane) != NULL);
+	if (decision.is_forced && !is_stalled(dev, command->lane, now_ns))
+		decision.pause_ns = pause_for_room(dev, queued_ns, now_ns);
+	else if (dev->bucket.level_ns <= 0 && !may_join(dev, command))
+		decision.pause_ns = pause_for_time(dev);
 	return decision;
 }
 
@@ -351,7 +378,7 @@ static void grant(struct device *dev, uint64_t now_ns)
 /* Lets the command go, with the lock held: bills it as predicted, and has it measured where that is
  * due. */
 static void let_go(struct device *dev, const struct command *command, CUcontext context,
-	bool is_beyond, uint64_t now_ns, struct ticket *ticket)
+	const struct decision *decision, uint64_t now_ns, struct ticket *ticket)
 {
 	struct governor_front *front = front_of(dev);
 	uint64_t predicted_ns = costs_expect(&front->costs, command->key, COSTS_UNKNOWN_NS);
@@ -364,11 +391,13 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 		dev->joined_count = 0;
 	if (dev->joined_count < MAX_JOINED)
 		dev->joined[dev->joined_count++] = command->lane;
-	if (dev->oldest == NULL || is_stalled(dev, now_ns))
+	if (dev->oldest == NULL)
 		dev->moved_at_ns = now_ns;
+	if (decision->is_forced)
+		dev->forced_at_ns = now_ns;
 	spend(dev, now_ns, (int64_t)predicted_ns);
 	dev->unsampled_ns += predicted_ns;
-	if (is_dense || is_beyond || !is_known || predicted_ns >= SAMPLE_AFTER_NS ||
+	if (is_dense || decision->is_beyond || !is_known || predicted_ns >= SAMPLE_AFTER_NS ||
 		dev->unsampled_ns >= dev->sample_after_ns)
 		ticket->flight = begin_flight(dev, command, context, predicted_ns, now_ns);
 	if (ticket->flight != NULL) {
@@ -432,7 +461,7 @@ void governor_wait(const struct command *command, struct ticket *ret_ticket)
 	if (!find_context(command->stream, &context))
 		return;
 	struct decision decision = wait_for_turn(dev, command, &now_ns);
-	let_go(dev, command, context, decision.is_beyond, now_ns, ret_ticket);
+	let_go(dev, command, context, &decision, now_ns, ret_ticket);
 	lock_drop(&dev->lock);
 
 	if (!ret_ticket->is_measured)
@@ -462,7 +491,7 @@ static void end_unmeasured(struct device *dev, struct flight *flight, bool is_la
 {
 	if (!is_launched) {
 		flights_bill(dev, -(int64_t)flight->predicted_ns);
-		dev->drained_at_ns -= flight->predicted_ns;
+		dev->drained_at_ns -= (int64_t)flight->predicted_ns;
 	}
 	flights_forget(dev, flight);
 }

@@ -60,6 +60,8 @@ long syscall(long number, ...)
 	uint64_t ns = (uint64_t)span->tv_sec * NS_PER_S + (uint64_t)span->tv_nsec + fake.late_ns;
 	fake.now_ns += ns;
 	fake.slept_ns += ns;
+	if (fake.on_sleep != NULL)
+		fake.on_sleep();
 	return 0;
 }
 

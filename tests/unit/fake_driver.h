@@ -20,10 +20,11 @@
 
 struct fake {
 	uint64_t now_ns;
-	uint64_t slept_ns; /* in all sleeps together */
-	uint64_t late_ns;  /* by which each sleep ends too late, as real ones do */
-	uint64_t host_ns;  /* what a launch takes after its kernel has begun */
-	bool is_serial;    /* kernels fill the device: they run in the order of their launch */
+	uint64_t slept_ns;      /* in all sleeps together */
+	uint64_t late_ns;       /* by which each sleep ends too late, as real ones do */
+	uint64_t host_ns;       /* what a launch takes after its kernel has begun */
+	bool is_serial;         /* kernels fill the device: they run in the order of their launch */
+	void (*on_sleep)(void); /* what others do meanwhile; may be NULL */
 	CUdevice device;
 	CUcontext context; /* the current one; NULL is none */
 

@@ -138,39 +138,6 @@ static void busy_program_gets_a_large_share_though_sleeps_end_late(void **state)
 	}
 }
 
-/* A stream waits for a value that the host writes once everything is queued behind it: held back
- * by the bound on work in flight, the host never came to write it. */
-static void commands_behind_a_gate_are_let_go(void **state)
-{
-	(void)state;
-	governor_tighten_share(0, QUARTER);
-	launch(KERNEL, fake_stream(1), 1000 * NS_PER_S);
-	uint64_t begin_ns = fake.now_ns;
-
-	for (unsigned i = 0; i < 200; i++) /* more than can be remembered */
-		launch(KERNEL + 1, fake_stream(1), NS_PER_MS);
-
-	assert_in_range(fake.now_ns - begin_ns, 1, 5 * NS_PER_S);
-}
-
-/* Kernels that spin for a partner, as collectives do, must not use up the places of those that
- * come and go. */
-static void spinning_kernels_do_not_hold_up_others(void **state)
-{
-	(void)state;
-	governor_tighten_share(0, 900000);
-	for (unsigned i = 1; i <= 5; i++)
-		launch(KERNEL + i, fake_stream(i), 1000 * NS_PER_S);
-	uint64_t begin_ns = fake.now_ns;
-
-	for (unsigned i = 0; i < 1000; i++) {
-		launch(KERNEL, fake_stream(7), 10 * NS_PER_US);
-		fake_synchronize(fake_stream(7));
-	}
-
-	assert_in_range(fake.now_ns - begin_ns, 1, 20 * NS_PER_S);
-}
-
 /* What a kernel longer than the burst earns while it runs was lost, and half became 42 %. */
 static void kernels_longer_than_the_burst_get_their_share(void **state)
 {
@@ -477,6 +444,20 @@ static void error_from_event_query_bills_as_predicted_and_goes_on(void **state)
 		used_ns, 5 * NS_PER_S - 3 * NS_PER_MS, 5 * NS_PER_S + BURST_NS + 2 * NS_PER_MS);
 }
 
+/* What had ended before a pause, and can be asked no more after it, was billed the whole pause. */
+static void error_after_a_pause_does_not_bill_the_pause(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	launch(KERNEL, NULL, NS_PER_MS);
+	fake_pass(3600 * NS_PER_S);
+	fake.query_result = CUDA_ERROR_ILLEGAL_ADDRESS;
+	launch(KERNEL, NULL, NS_PER_MS);
+
+	assert_int_equal(governor_billed_ns(0), 2 * COSTS_UNKNOWN_NS);
+	assert_int_equal(fake.slept_ns, 0);
+}
+
 /* A program that launches for hours must not collect events. */
 static void events_are_used_again(void **state)
 {
@@ -515,8 +496,6 @@ int main(void)
 		CASE(busy_program_that_synchronizes_gets_its_share),
 		CASE(busy_program_that_queues_gets_its_share),
 		CASE(busy_program_gets_a_large_share_though_sleeps_end_late),
-		CASE(commands_behind_a_gate_are_let_go),
-		CASE(spinning_kernels_do_not_hold_up_others),
 		CASE(kernels_longer_than_the_burst_get_their_share),
 		CASE(streams_run_beside_each_other),
 		CASE(bill_is_what_ran),
@@ -538,6 +517,7 @@ int main(void)
 		CASE(command_whose_begin_is_refused_is_billed_as_predicted),
 		CASE(contexts_beyond_the_meters_are_billed_as_predicted),
 		CASE(error_from_event_query_bills_as_predicted_and_goes_on),
+		CASE(error_after_a_pause_does_not_bill_the_pause),
 		CASE(events_are_used_again),
 		CASE(many_kernels_of_many_lengths_get_the_share_together),
 	};
