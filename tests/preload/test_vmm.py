@@ -130,7 +130,8 @@ class Sharing(harness.Case):
             talk.go_on()
             talk.ended(self)
         seen = {key: values[0] for key, values in talk.seen.items()}
-        self.assertEqual(seen["imported"], "0 0")
+        # As other, where the driver's figure happened to be read just then.
+        self.assertIn(seen["imported"], ("0 0", f"0 {8 * UNIT}"))
         self.assertEqual(seen["mapped"], f"0 {8 * UNIT}")
         self.assertEqual(seen["data"], "same")
         self.assertEqual(seen["mapped_again"], f"0 {8 * UNIT}")

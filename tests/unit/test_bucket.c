@@ -47,7 +47,7 @@ static void fill_in_small_steps_loses_nothing_in_an_hour(void **state)
 
 	(void)state;
 	bucket_init(&bucket, share_ppm, BURST_NS, 0);
-	bucket_bill(&bucket, 2 * hour_ns); /* so deep that it never is full */
+	bucket_bill(&bucket, (int64_t)(2 * hour_ns)); /* so deep that it never is full */
 	int64_t before_ns = bucket.level_ns;
 	while (now_ns < hour_ns) {
 		now_ns += random_between(&random, 1, 7199999);
