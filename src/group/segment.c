@@ -31,17 +31,11 @@ static struct member {
 } * member;
 
 /* What passes to children. */
+atomic_bool segment_has_attached;
 static char path[MAX_PATH];
-static atomic_bool is_used;
 static segment_word identities[SEGMENT_DEVICES]; /* by the driver's number; 0: not named */
 static segment_word limits[SEGMENT_DEVICES];     /* units + 1 that we allow; 0: no limit */
 static atomic_flag has_told_damage = ATOMIC_FLAG_INIT;
-
-bool segment_is_used(void)
-{
-	/* acquire: pairs with the release in segment_attach() */
-	return atomic_load_explicit(&is_used, memory_order_acquire);
-}
 
 uint64_t segment_identity(const unsigned char uuid[16])
 {
@@ -157,7 +151,7 @@ bool segment_attach(const char *name, const char **ret_reason)
 	if (reason != NULL)
 		*ret_reason = reason;
 	else
-		atomic_store_explicit(&is_used, true, memory_order_release);
+		atomic_store_explicit(&segment_has_attached, true, memory_order_release);
 	return reason == NULL;
 }
 

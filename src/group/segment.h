@@ -15,6 +15,7 @@
 
 #include "base/compiler.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,7 +32,12 @@ bool segment_attach(const char *path, const char **ret_reason) MUST_CHECK;
 
 /* True once segment_attach() has returned true, in children too. The others below are only for
  * processes of which this is true. */
-bool segment_is_used(void);
+extern atomic_bool segment_has_attached __attribute__((visibility("hidden")));
+static inline bool segment_is_used(void)
+{
+	/* acquire: pairs with the release in segment_attach() */
+	return atomic_load_explicit(&segment_has_attached, memory_order_acquire);
+}
 
 /* Says which device the group knows under this UUID. Before anything is done with the device, in
  * a member; children inherit it. False where the group knows 64 others. */

@@ -29,32 +29,16 @@ bool charge_init(void)
 	       refusals_init();
 }
 
-/* Tells others that `bytes` in all come back should the driver refuse. */
-static void tell_in_flight(struct charge *charge, unsigned device, uint64_t bytes)
+static void land(struct charge *charge)
 {
-	if (bytes > charge->flying_bytes)
-		ledger_start_flight(device, bytes - charge->flying_bytes);
-	else if (bytes < charge->flying_bytes)
-		ledger_end_flight(device, charge->flying_bytes - bytes);
-	charge->flying_bytes = bytes;
+	if (charge->flying_bytes > 0)
+		ledger_end_flight(charge->reservation.device, charge->flying_bytes);
+	charge->flying_bytes = 0;
 }
 
-/* Makes the reservation as large as `bytes`, if there is room. Told first, so that nobody is
- * refused for bytes that may come back and that it could not know of. */
-static bool take(struct charge *charge, uint64_t bytes)
+static inline bool take(struct charge *charge, uint64_t bytes)
 {
-	struct reservation *reservation = &charge->reservation;
-
-	if (bytes <= reservation->bytes)
-		return true;
-	/* What no quota allows will not be asked for either. */
-	if (bytes > ledger_quota(reservation->device))
-		return false;
-	tell_in_flight(charge, reservation->device, bytes);
-	if (ledger_extend(reservation, bytes))
-		return true;
-	tell_in_flight(charge, reservation->device, reservation->bytes);
-	return false;
+	return ledger_extend_in_flight(&charge->reservation, bytes, &charge->flying_bytes);
 }
 
 static bool is_enough_with(uint64_t pending_bytes, unsigned device, uint64_t bytes)
@@ -94,7 +78,9 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 	bool has_trimmed = false;
 
 	ledger_look_after();
-	reconcile_if_stale(device);
+	/* What is charged as other may be gone. */
+	if (is_enough_with(ledger_used_for(device, LEDGER_OTHER), device, missing_bytes))
+		reconcile_if_stale(device);
 	for (;;) {
 		uint64_t pending_bytes =
 			pending_frees_collect(device) + in_flight_elsewhere(charge);
@@ -120,54 +106,56 @@ static bool extend(struct charge *charge, uint64_t bytes)
 	return take(charge, bytes) || extend_when_freed(charge, bytes);
 }
 
+static inline struct charge nothing_yet(CUdevice device, enum ledger_kind kind)
+{
+	return (struct charge){.reservation = {.device = (unsigned)device, .kind = kind}};
+}
+
 bool charge_try_on(
 	CUdevice device, enum ledger_kind kind, uint64_t bytes, struct charge *ret_charge)
 {
-	*ret_charge = (struct charge){0};
+	*ret_charge = nothing_yet(device, kind);
 	if (!slice_exists(device))
 		return true;
-	ret_charge->is_counted =
-		ledger_reserve((unsigned)device, kind, 0, &ret_charge->reservation) &&
-		take(ret_charge, ledger_round(bytes));
+	ret_charge->is_counted = take(ret_charge, ledger_round(bytes));
 	return ret_charge->is_counted;
+}
+
+static inline bool begin_on(CUdevice device, uint64_t bytes, struct charge *charge)
+{
+	bytes = ledger_round(bytes);
+	reconcile_before((unsigned)device, bytes);
+	charge->is_counted = extend(charge, bytes);
+	return charge->is_counted;
 }
 
 bool charge_begin_on(
 	CUdevice device, enum ledger_kind kind, uint64_t bytes, struct charge *ret_charge)
 {
-	*ret_charge = (struct charge){0};
-	if (!slice_exists(device))
-		return true;
-	bytes = ledger_round(bytes);
-	reconcile_before((unsigned)device, bytes);
-	ret_charge->is_counted =
-		ledger_reserve((unsigned)device, kind, 0, &ret_charge->reservation) &&
-		extend(ret_charge, bytes);
-	return ret_charge->is_counted;
+	*ret_charge = nothing_yet(device, kind);
+	return !slice_exists(device) || begin_on(device, bytes, ret_charge);
 }
 
 bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_charge)
 {
-	CUdevice device;
+	CUdevice device = -1;
 	CUcontext context;
 
-	*ret_charge = (struct charge){0};
-	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS ||
-		driver.cuCtxGetCurrent(&context) != CUDA_SUCCESS)
+	bool is_current = driver.cuCtxGetDevice(&device) == CUDA_SUCCESS &&
+			  driver.cuCtxGetCurrent(&context) == CUDA_SUCCESS;
+	*ret_charge = nothing_yet(device, kind);
+	if (!is_current || !slice_exists(device))
 		return true;
-	if (slice_exists(device))
-		contexts_see((unsigned)device, context);
-	if (!charge_begin_on(device, kind, bytes, ret_charge))
-		return false;
+	contexts_see((unsigned)device, context);
 	ret_charge->context = context;
-	return true;
+	return begin_on(device, bytes, ret_charge);
 }
 
 bool charge_extend(struct charge *charge, uint64_t bytes)
 {
 	if (!charge->is_counted || extend(charge, ledger_round(bytes)))
 		return true;
-	tell_in_flight(charge, charge->reservation.device, 0);
+	land(charge);
 	ledger_cancel(&charge->reservation);
 	return false;
 }
@@ -205,7 +193,7 @@ bool charge_end(struct charge *charge, CUresult res, uint64_t handle, uint64_t b
 	if (!charge->is_counted)
 		return true;
 	bool is_settled = settle(charge, res, handle, bytes);
-	tell_in_flight(charge, charge->reservation.device, 0);
+	land(charge);
 	return is_settled;
 }
 
@@ -214,6 +202,6 @@ void charge_move(struct charge *charge, struct reservation *into)
 	if (!charge->is_counted)
 		return;
 	into->bytes += charge->reservation.bytes;
-	tell_in_flight(charge, charge->reservation.device, 0);
+	land(charge);
 	charge->is_counted = false;
 }

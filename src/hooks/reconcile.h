@@ -4,8 +4,8 @@
  * What the driver holds for this process and no hook saw is charged as LEDGER_OTHER: the driver's
  * own figure (process_figure.h) less what the ledger holds. The figure costs milliseconds, so it is
  * read where it matters and seldom: each time that half of what was left of the quota has been
- * used up since the last reading, and at most once a second where the quota has no room and where
- * the program asks for free memory.
+ * used up since the last reading, and at most once a second before a refusal that it could avert
+ * and where the program asks for free memory.
  */
 #ifndef CUSLICE_HOOKS_RECONCILE_H
 #define CUSLICE_HOOKS_RECONCILE_H

@@ -102,13 +102,6 @@ const char *ledger_kind_name(enum ledger_kind kind)
 	return names[kind];
 }
 
-uint64_t ledger_round(uint64_t bytes)
-{
-	if (bytes > UINT64_MAX - LEDGER_GRANULARITY)
-		return UINT64_MAX;
-	return (bytes + LEDGER_GRANULARITY - 1) & ~(LEDGER_GRANULARITY - 1);
-}
-
 static void note_kind(unsigned device, enum ledger_kind kind, uint64_t added_bytes)
 {
 	atomic_fetch_add_explicit(
@@ -228,6 +221,33 @@ bool ledger_extend(struct reservation *reservation, uint64_t bytes)
 		return false;
 	reservation->bytes = bytes;
 	return true;
+}
+
+/* Tells others that `bytes` in all come back should the driver refuse. */
+static void set_flight(unsigned device, uint64_t bytes, uint64_t *flying_bytes)
+{
+	if (bytes > *flying_bytes)
+		ledger_start_flight(device, bytes - *flying_bytes);
+	else if (bytes < *flying_bytes)
+		ledger_end_flight(device, *flying_bytes - bytes);
+	*flying_bytes = bytes;
+}
+
+bool ledger_extend_in_flight(
+	struct reservation *reservation, uint64_t bytes, uint64_t *flying_bytes)
+{
+	if (bytes <= reservation->bytes)
+		return true;
+	/* What no quota allows will not be asked for either. */
+	if (bytes > ledger_quota(reservation->device))
+		return false;
+	/* Told first, so that nobody is refused for bytes that may come back and that it could not
+	 * know of. */
+	set_flight(reservation->device, bytes, flying_bytes);
+	if (ledger_extend(reservation, bytes))
+		return true;
+	set_flight(reservation->device, reservation->bytes, flying_bytes);
+	return false;
 }
 
 void ledger_shrink(struct reservation *reservation, uint64_t bytes)

@@ -89,7 +89,12 @@ static inline uint64_t ledger_key(enum ledger_kind kind, uint64_t handle)
 }
 
 /* `bytes` rounded up to what the driver takes; UINT64_MAX where that overflows. */
-uint64_t ledger_round(uint64_t bytes);
+static inline uint64_t ledger_round(uint64_t bytes)
+{
+	if (bytes > UINT64_MAX - LEDGER_GRANULARITY)
+		return UINT64_MAX;
+	return (bytes + LEDGER_GRANULARITY - 1) & ~(LEDGER_GRANULARITY - 1);
+}
 
 /* Reserves `bytes`, already rounded; 0 always succeeds. One compare-and-swap.
  * ret_reservation  valid only when true is returned: to be committed or cancelled, exactly once
@@ -101,6 +106,11 @@ bool ledger_reserve(unsigned device, enum ledger_kind kind, uint64_t bytes,
 /* Makes a reservation as large as `bytes`, to what the driver really took; one that is larger
  * stays. False as ledger_reserve(). */
 bool ledger_extend(struct reservation *reservation, uint64_t bytes) MUST_CHECK;
+
+/* The same, and tells before that the bytes are in flight: *flying_bytes of the reservation are
+ * told already, all of it after. Where false is returned what is told is what it has. */
+bool ledger_extend_in_flight(
+	struct reservation *reservation, uint64_t bytes, uint64_t *flying_bytes) MUST_CHECK;
 
 /* Makes it as small as `bytes`; one that is smaller stays. */
 void ledger_shrink(struct reservation *reservation, uint64_t bytes);

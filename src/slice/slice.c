@@ -26,8 +26,8 @@ static struct {
 
 enum state { UNRESOLVED, RESOLVED, REFUSED, FAILED };
 static _Atomic enum state state;
-static unsigned device_count;
-static struct lock *resolve_lock; /* wiped at fork, so that no child waits for a lost holder */
+_Atomic unsigned slice_device_count; /* 0 until their limits are set */
+static struct lock *resolve_lock;    /* wiped at fork, so that no child waits for a lost holder */
 
 bool slice_init(void)
 {
@@ -183,15 +183,15 @@ static bool join_group(unsigned count, const struct config_device identities[])
 /* `reason` is why the devices could not be identified, or NULL. */
 static enum state apply(unsigned count, const struct config_device identities[], const char *reason)
 {
-	device_count = count;
 	if (reason == NULL && !join_group(count, identities))
 		return REFUSED;
 	if (reason == NULL)
 		reason = apply_to_devices(count, identities);
-	if (reason == NULL)
+	if (reason == NULL) {
 		governor_set_device_count(count);
-	if (reason == NULL)
+		atomic_store_explicit(&slice_device_count, count, memory_order_release);
 		return RESOLVED;
+	}
 	bool is_fatal = entry_config()->on_error == CONFIG_REFUSE;
 	log_at(LOG_ERROR, "slice", "limits cannot be applied: %s%s", reason,
 		is_fatal ? "; no GPU for this program (CUSLICE_ON_ERROR=refuse)" : "");
@@ -219,7 +219,7 @@ static void resolve(void)
 
 bool slice_resolve(void)
 {
-	/* acquire: pairs with the release in resolve(), so that device_count is seen */
+	/* acquire: pairs with the release in resolve() */
 	enum state now = atomic_load_explicit(&state, memory_order_acquire);
 
 	if (likely(now != UNRESOLVED))
@@ -231,12 +231,10 @@ bool slice_resolve(void)
 	return atomic_load_explicit(&state, memory_order_acquire) != REFUSED;
 }
 
-bool slice_exists(CUdevice device)
+COLD bool slice_exists_unknown(CUdevice device)
 {
-	if (!slice_resolve())
-		return false;
-	return atomic_load_explicit(&state, memory_order_acquire) == RESOLVED &&
-	       (unsigned)device < device_count;
+	return slice_resolve() &&
+	       (unsigned)device < atomic_load_explicit(&slice_device_count, memory_order_acquire);
 }
 
 static bool has_uuid(unsigned device, const uint8_t uuid[CONFIG_UUID_LEN])

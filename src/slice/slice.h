@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "driver/driver.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,7 +26,16 @@ bool slice_resolve(void) MUST_CHECK;
 
 /* True for a device that has limits to look at, and resolves at need, for programs whose cuInit
  * went past us. Threads: any. */
-bool slice_exists(CUdevice device);
+bool slice_exists_unknown(CUdevice device);
+extern _Atomic unsigned slice_device_count __attribute__((visibility("hidden")));
+static inline bool slice_exists(CUdevice device)
+{
+	/* acquire: pairs with the release that says that all limits are set */
+	if (likely((unsigned)device <
+		    atomic_load_explicit(&slice_device_count, memory_order_acquire)))
+		return true;
+	return slice_exists_unknown(device);
+}
 
 /* The device with that UUID, its own or its MIG instance's, that has limits to look at. False
  * before the driver tells its devices. Threads: any. */

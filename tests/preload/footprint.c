@@ -341,6 +341,31 @@ static void other(void)
 	step("none");
 }
 
+/* A reading is made only where it could change the answer. */
+static void refusal_readings(void)
+{
+	CUlibrary library;
+	CUkernel kernel;
+
+	create();
+	must(alloc(MIB), "alloc");
+	library = load_library();
+	must(cu.cuLibraryGetKernel(&kernel, library, "busy"), "cuLibraryGetKernel");
+	must(launch(&cu, (CUfunction)kernel, NULL), "launch");
+	must(cu.cuCtxSynchronize(), "cuCtxSynchronize");
+	wait_for_reading();
+	must_be(alloc(quota) == CUDA_ERROR_OUT_OF_MEMORY, "refused");
+	say("unread %llu", (unsigned long long)read_slice().used_bytes);
+	say_info("info");
+	say("read %llu", (unsigned long long)read_slice().used_bytes);
+	must(cu.cuLibraryUnload(library), "cuLibraryUnload");
+	size_t all = quota - (size_t)read_slice().used_bytes + MIB;
+	for (unsigned i = 0; i < 2; i++) {
+		wait_for_reading();
+		say("all %d", (int)alloc(all));
+	}
+}
+
 static void refusals(void)
 {
 	create();
@@ -506,6 +531,7 @@ int main(int argc, char *argv[])
 		{"other", other},
 		{"refusals", refusals},
 		{"together", together},
+		{"refusal_readings", refusal_readings},
 		{"loads_beside_allocations", loads_beside_allocations},
 		{"contexts_beside_loads", contexts_beside_loads},
 	};

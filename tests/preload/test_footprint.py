@@ -143,6 +143,17 @@ class Footprint(Steps):
         self.assertEqual((done.returncode, done.stdout), (0, ""))
         self.assertIn("contexts 640.00 MiB", done.stderr)
 
+    @harness.needs_nvml
+    def test_refusal_reads_only_what_could_change_it(self):
+        with self.machine() as machine:
+            done = machine.run(client("footprint"), "refusal_readings", str(512 * MIB),
+                               limits={"MEMORY": "512MiB"})
+        seen = harness.fields(self.finished(done))
+        self.assertEqual(int(seen["unread"]), CONTEXT + MIB)
+        self.assertEqual(int(seen["read"]), CONTEXT + MIB + MODULE)
+        # A fall counts once two readings agree.
+        self.assertIn(f"all {OUT_OF_MEMORY}\nall 0\n", done.stdout)
+
     def test_refusals_are_counted_and_told_once_a_second(self):
         with self.machine() as machine:
             done = machine.run(client("footprint"), "refusals", str(512 * MIB),
