@@ -90,7 +90,7 @@ static void stop_watcher(void)
 
 static uint64_t free_elsewhere(void)
 {
-	uint64_t free_bytes;
+	uint64_t free_bytes = 0;
 
 	if (write(watcher.ask, "", 1) != 1 ||
 		read(watcher.answer, &free_bytes, sizeof(free_bytes)) != sizeof(free_bytes))
