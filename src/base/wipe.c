@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,7 +13,8 @@
 #define MADV_WIPEONFORK 18
 #endif
 
-#define MAX_REGIONS 8
+/* Many more than there are calls of wipe_alloc(), each of which is made once in a process. */
+#define MAX_REGIONS 64
 
 /* glibc's; weak, because musl has none and a strong import would keep its programs from starting.
  */
@@ -33,16 +35,18 @@ static void wipe_in_child(void)
 		memset(regions[i].start, 0, regions[i].size);
 }
 
-static void wipe_by_handler(void *start, size_t size)
+/* False where there is no room: memory that a child inherited would be worse than none. */
+static bool wipe_by_handler(void *start, size_t size)
 {
 	unsigned i = atomic_fetch_add_explicit(&region_count, 1, memory_order_relaxed);
 
 	if (i >= MAX_REGIONS)
-		return;
+		return false;
 	regions[i].start = start;
 	regions[i].size = size;
 	if (i == 0 && __register_atfork != NULL)
 		__register_atfork(NULL, NULL, wipe_in_child, NULL);
+	return true;
 }
 
 void *pages_alloc(size_t size)
@@ -68,8 +72,11 @@ void *wipe_alloc(size_t size)
 	int saved_errno = errno;
 	void *start = pages_alloc(size);
 
-	if (start != NULL && madvise(start, size, MADV_WIPEONFORK) != 0)
-		wipe_by_handler(start, size);
+	if (start != NULL && madvise(start, size, MADV_WIPEONFORK) != 0 &&
+		!wipe_by_handler(start, size)) {
+		pages_free(start, size);
+		start = NULL;
+	}
 	errno = saved_errno;
 	return start;
 }
