@@ -25,6 +25,9 @@
 bool hooks_module_init(void) MUST_CHECK;
 void hooks_module_drop_context(CUcontext context);
 
+/* What hooks_array.c knows of arrays on their way. At the start, once. False without memory. */
+bool hooks_array_init(void) MUST_CHECK;
+
 /* Makes what the bodies keep between calls. At the start, once. False without memory. */
 bool hooks_init(void) MUST_CHECK;
 

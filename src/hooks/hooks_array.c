@@ -3,6 +3,7 @@
  *
  * Arrays and mipmapped arrays. What one takes is the driver's secret: see hooks/array_costs.h.
  */
+#include "base/wipe.h"
 #include "driver/driver.h"
 #include "hooks/array_costs.h"
 #include "hooks/charge.h"
@@ -12,8 +13,16 @@
 #include <stdatomic.h>
 
 /* Arrays on their way, and all that ever were: whoever looks at the drop of the free memory must
- * be alone with it. */
-static atomic_uint under_way, begun;
+ * be alone with it. Wiped at fork: in a child no thread of its parent's is on its way. */
+static struct traffic {
+	atomic_uint under_way, begun;
+} * traffic;
+
+bool hooks_array_init(void)
+{
+	traffic = wipe_alloc(sizeof(*traffic));
+	return traffic != NULL;
+}
 
 /* The free memory as it was when nothing of this process changed it. */
 struct reading {
@@ -34,10 +43,10 @@ static bool read_free(unsigned device, struct reading *ret_reading)
 {
 	size_t free_bytes = 0, total_bytes;
 
-	ret_reading->begun = atomic_load(&begun);
+	ret_reading->begun = atomic_load(&traffic->begun);
 	ret_reading->used_bytes = ledger_used(device);
 	ret_reading->is_taken = driver.cuMemGetInfo_v2(&free_bytes, &total_bytes) == CUDA_SUCCESS &&
-				atomic_load(&under_way) == 1;
+				atomic_load(&traffic->under_way) == 1;
 	ret_reading->free_bytes = free_bytes;
 	return ret_reading->is_taken;
 }
@@ -115,8 +124,8 @@ static bool begin(struct creation *creation)
 		return false;
 	if (!creation->charge.is_counted)
 		return true;
-	atomic_fetch_add(&under_way, 1);
-	atomic_fetch_add(&begun, 1);
+	atomic_fetch_add(&traffic->under_way, 1);
+	atomic_fetch_add(&traffic->begun, 1);
 	if (creation->cost.knowledge != ARRAY_SETTLED)
 		read_free((unsigned)device, &creation->before);
 	return true;
@@ -147,7 +156,7 @@ static bool end(struct creation *creation, CUresult res, const void *handle)
 		return true;
 	if (res == CUDA_SUCCESS)
 		bytes = cost_now(creation);
-	atomic_fetch_sub(&under_way, 1);
+	atomic_fetch_sub(&traffic->under_way, 1);
 	ledger_shrink(&charge->reservation, ledger_round(bytes));
 	return charge_end(charge, res, (uintptr_t)handle, bytes);
 }

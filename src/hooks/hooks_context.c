@@ -34,8 +34,9 @@ static struct attachments {
 bool hooks_init(void)
 {
 	attachments = wipe_alloc(sizeof(*attachments));
-	return attachments != NULL && pending_frees_init() && array_costs_init() && pools_init() &&
-	       physicals_init() && charge_init() && hooks_module_init() && graph_memory_init();
+	return attachments != NULL && pending_frees_init() && array_costs_init() &&
+	       hooks_array_init() && pools_init() && physicals_init() && charge_init() &&
+	       hooks_module_init() && graph_memory_init();
 }
 
 /* Its entry, or for one without the first unused; MAX_ATTACHED where there is none. */
