@@ -2,6 +2,11 @@
  * Copyright the cuslice authors
  */
 #include "governor/flights.h"
+#include "base/clock.h"
+
+/* By so much a sample may seem longer than the time it stands for: commands that differ much do,
+ * and others make up for it. */
+#define SAMPLE_ERROR_NS (20 * NS_PER_MS)
 
 void flights_init(struct device *dev)
 {
@@ -145,11 +150,32 @@ static uint64_t likely_ns(
 	return usual_ns < most_ns ? usual_ns : most_ns;
 }
 
+/* What the command took, and what was billed too little or too much for all that it is the sample
+ * of: as much more or less than predicted as the command itself. Of those that cost now little and
+ * now much the average is low while many go, and high while few do, so that without this a third of
+ * their time went unbilled. One that may have been held up by the host speaks for itself alone, and
+ * nothing takes longer than the time that has passed. */
+static int64_t sampled_ns(const struct flight *flight, uint64_t used_ns, uint64_t now_ns)
+{
+	uint64_t apart_ns = used_ns > flight->predicted_ns ? used_ns - flight->predicted_ns
+							   : flight->predicted_ns - used_ns;
+	uint64_t most_ns = now_ns - flight->since_ns + SAMPLE_ERROR_NS;
+
+	if (flight->stands_for_ns == 0 || apart_ns <= flight->gaps.doubt_ns)
+		return (int64_t)used_ns;
+	uint64_t others_ns = flight->stands_for_ns - flight->predicted_ns;
+	unsigned __int128 scaled_ns =
+		(unsigned __int128)others_ns * used_ns / flight->predicted_ns + used_ns;
+	if (scaled_ns > most_ns && used_ns > flight->predicted_ns)
+		scaled_ns = most_ns > others_ns + used_ns ? most_ns : others_ns + used_ns;
+	return (int64_t)scaled_ns - (int64_t)others_ns;
+}
+
 static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
-	const struct meter_reading *reading)
+	const struct meter_reading *reading, uint64_t now_ns)
 {
 	uint64_t used_ns = flight->is_dense ? reading->fresh_ns : likely_ns(costs, flight, reading);
-	int64_t beyond_ns = (int64_t)(used_ns - flight->predicted_ns);
+	int64_t beyond_ns = sampled_ns(flight, used_ns, now_ns) - (int64_t)flight->predicted_ns;
 
 	flights_bill(dev, beyond_ns);
 	dev->drained_at_ns += beyond_ns;
@@ -175,7 +201,7 @@ void flights_harvest(
 			link = &flight->next;
 			break;
 		case METER_DONE:
-			settle(dev, costs, flight, &reading);
+			settle(dev, costs, flight, &reading, now_ns);
 			end_flight(dev, link);
 			dev->moved_at_ns = now_ns;
 			break;
@@ -186,6 +212,6 @@ void flights_harvest(
 		}
 	}
 	/* Nothing was let go since the last that was measured, and that has ended. */
-	if (dev->oldest == NULL && dev->unsampled_ns == 0 && dev->drained_at_ns > (int64_t)now_ns)
+	if (dev->oldest == NULL && dev->unseen_ns == 0 && dev->drained_at_ns > (int64_t)now_ns)
 		dev->drained_at_ns = (int64_t)now_ns;
 }

@@ -33,8 +33,10 @@ struct flight {
 	const void *lane;
 	uint64_t predicted_ns; /* what was billed at its admission */
 	uint64_t admitted_ns;
-	uint64_t running_ns; /* when it was last known not to have ended */
-	struct meter *meter; /* NULL: not measured, stays billed as predicted */
+	uint64_t stands_for_ns; /* predicted work, with its own, that it is the sample of; or 0 */
+	uint64_t since_ns;      /* none of which was let go before */
+	uint64_t running_ns;    /* when it was last known not to have ended */
+	struct meter *meter;    /* NULL: not measured, stays billed as predicted */
 	struct meter_pair pair;
 	struct meter_gaps gaps;
 	bool is_submitted;
@@ -53,8 +55,10 @@ struct device {
 	int64_t granted_ns;       /* the credit that was given, of which the rest was spent */
 	uint64_t looked_at_ns;    /* when that was last looked at */
 	int64_t drained_at_ns;    /* when all that was let go should have ended, as predicted */
-	uint64_t unsampled_ns;    /* predicted work since the last measured command */
+	uint64_t unseen_ns;       /* predicted work since the last measured command */
+	uint64_t unsampled_ns;    /* predicted work that was not measured since the last sample */
 	uint64_t sample_after_ns; /* how much of it calls for the next */
+	uint64_t sampled_at_ns;   /* when that was */
 	uint64_t random;
 
 	unsigned lane_count;   /* streams seen since they were last forgotten */

@@ -17,9 +17,9 @@
 /* Predicted time in flight, beyond one command a stream: enough to keep the device busy, little
  * enough to stop soon. */
 #define IN_FLIGHT_NS (2 * NS_PER_MS)
-/* Predicted work after which a command is measured, and each of that length. A quarter more or less
- * at random: a program that repeats itself must not always have the same one of its kernels
- * measured. */
+/* Predicted work after which a command is measured, and each of that length. Half more or less at
+ * random: a program that repeats itself must not always have the same one of its kernels measured.
+ */
 #define SAMPLE_AFTER_NS NS_PER_MS
 /* Who had no GPU time left waits for so much of it: to be woken for every microsecond would cost
  * more than it brings. */
@@ -158,7 +158,7 @@ static uint64_t draw_sample_after(struct device *dev)
 	dev->random ^= dev->random << 13;
 	dev->random ^= dev->random >> 7;
 	dev->random ^= dev->random << 17;
-	return SAMPLE_AFTER_NS * 3 / 4 + dev->random % (SAMPLE_AFTER_NS / 2);
+	return SAMPLE_AFTER_NS / 2 + dev->random % SAMPLE_AFTER_NS;
 }
 
 static void start_device(struct device *dev, uint64_t now_ns)
@@ -171,6 +171,7 @@ static void start_device(struct device *dev, uint64_t now_ns)
 	forget_lanes(dev);
 	dev->random = now_ns | 1;
 	dev->sample_after_ns = draw_sample_after(dev);
+	dev->sampled_at_ns = now_ns;
 	dev->is_started = true;
 }
 
@@ -194,8 +195,10 @@ static void settle_credit(struct device *dev, uint64_t now_ns)
 
 	dev->granted_ns = 0;
 	spend(dev, dev->looked_at_ns, spent_ns);
-	if (spent_ns > 0)
+	if (spent_ns > 0) {
 		dev->unsampled_ns += (uint64_t)spent_ns;
+		dev->unseen_ns += (uint64_t)spent_ns;
+	}
 	dev->looked_at_ns = now_ns;
 }
 
@@ -347,14 +350,27 @@ static struct flight *begin_flight(struct device *dev, const struct command *com
 {
 	struct flight *flight = flights_begin(dev, command, predicted_ns, now_ns);
 
-	dev->unsampled_ns = 0;
-	dev->sample_after_ns = draw_sample_after(dev);
 	if (flight == NULL)
 		return NULL;
+	dev->unseen_ns = 0;
 	flight->meter = flights_meter(dev, context);
 	if (flight->meter != NULL && !meter_take_pair(flight->meter, &flight->pair))
 		flight->meter = NULL;
 	return flight;
+}
+
+/* The flight, where it is one, stands for all that was not measured since the last sample. */
+static void note_sample(
+	struct device *dev, struct flight *flight, uint64_t unmeasured_ns, uint64_t now_ns)
+{
+	dev->unsampled_ns += unmeasured_ns;
+	if (flight == NULL)
+		return;
+	flight->stands_for_ns = dev->unsampled_ns;
+	flight->since_ns = dev->sampled_at_ns;
+	dev->unsampled_ns = 0;
+	dev->sampled_at_ns = now_ns;
+	dev->sample_after_ns = draw_sample_after(dev);
 }
 
 /* Gives as much credit as there is GPU time, room in flight, and work before the next sample. */
@@ -396,10 +412,14 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 	if (decision->is_forced)
 		dev->forced_at_ns = now_ns;
 	spend(dev, now_ns, (int64_t)predicted_ns);
-	dev->unsampled_ns += predicted_ns;
-	if (is_dense || decision->is_beyond || !is_known || predicted_ns >= SAMPLE_AFTER_NS ||
-		dev->unsampled_ns >= dev->sample_after_ns)
+	dev->unseen_ns += predicted_ns;
+	bool is_for_itself =
+		is_dense || decision->is_beyond || !is_known || predicted_ns >= SAMPLE_AFTER_NS;
+	bool is_sample = !is_for_itself && dev->unsampled_ns + predicted_ns >= dev->sample_after_ns;
+	if (is_for_itself || is_sample)
 		ticket->flight = begin_flight(dev, command, context, predicted_ns, now_ns);
+	note_sample(
+		dev, is_sample ? ticket->flight : NULL, is_for_itself ? 0 : predicted_ns, now_ns);
 	if (ticket->flight != NULL) {
 		ticket->flight->is_dense = is_dense;
 		ticket->is_measured = ticket->flight->meter != NULL;
@@ -479,8 +499,9 @@ static bool measure_end(const struct ticket *ticket, struct meter_gaps *ret_gaps
 	*ret_gaps = (struct meter_gaps){0};
 	if (!ticket->is_measured || !meter_end(ticket->pair, ticket->stream))
 		return false;
+	ret_gaps->doubt_ns = launched_at_ns - ticket->begun_at_ns;
 	if (ticket->was_idle) {
-		ret_gaps->before_ns = launched_at_ns - ticket->begun_at_ns;
+		ret_gaps->before_ns = ret_gaps->doubt_ns;
 		ret_gaps->after_ns = clock_now_ns() - launched_at_ns;
 	}
 	return true;

@@ -34,10 +34,11 @@ struct meter {
 
 /* What the host saw of a command that was put on an idle stream: there the GPU comes to an event
  * when it is recorded, not when its neighbour's work begins or ends. Zeroes for a stream that had
- * work. */
+ * work, but for the last. */
 struct meter_gaps {
 	uint64_t before_ns; /* from recording the begin to having launched */
 	uint64_t after_ns;  /* from having launched to recording the end */
+	uint64_t doubt_ns;  /* the first, on any stream: its work may have ended meanwhile */
 };
 
 /* What a pair says of its command. */
