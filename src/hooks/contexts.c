@@ -60,8 +60,8 @@ bool contexts_begin(CUdevice device, struct context_charge *ret_charge)
 static bool read_taken(const struct context_charge *charge, const struct reservation *reserved,
 	uint64_t *ret_bytes)
 {
-	/* No context takes nothing: we are not in the list then. */
-	if (reconcile_read(reserved->device, ret_bytes) && *ret_bytes + reserved->bytes > 0) {
+	if (reconcile_read(reserved->device, ret_bytes) &&
+		(*ret_bytes + reserved->bytes > 0 || process_figure_is_listed(reserved->device))) {
 		*ret_bytes += reserved->bytes;
 		return true;
 	}

@@ -191,6 +191,27 @@ bool process_figure_read(unsigned device, uint64_t *ret_bytes)
 	return is_known;
 }
 
+static bool is_listed(unsigned device)
+{
+	const struct nvml_process *entry = NULL;
+	struct process_list *list = pages_alloc(sizeof(*list));
+	bool is_known = list != NULL && read_list(device, list) && find_us(list, &entry);
+
+	pages_free(list, sizeof(*list));
+	return is_known && entry != NULL;
+}
+
+bool process_figure_is_listed(unsigned device)
+{
+	if (!process_figure_is_there())
+		return false;
+	int saved_errno = errno, cancel_state = cancel_hold();
+	bool is_in_it = is_listed(device);
+	cancel_restore(cancel_state);
+	errno = saved_errno;
+	return is_in_it;
+}
+
 static bool read_free(unsigned device, uint64_t *ret_bytes)
 {
 	struct nvml_memory memory;

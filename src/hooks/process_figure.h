@@ -34,6 +34,9 @@ bool process_figure_is_absent(void);
  * is not known. */
 bool process_figure_read(unsigned device, uint64_t *ret_bytes) MUST_CHECK;
 
+/* Whether the driver's list has an entry of this process, even one of no bytes. */
+bool process_figure_is_listed(unsigned device);
+
 /* Bytes that are free on `device`, for a thread without a context there. */
 bool process_figure_read_free(unsigned device, uint64_t *ret_bytes) MUST_CHECK;
 
