@@ -4,7 +4,6 @@
 #include "hooks/physical.h"
 #include "base/lock.h"
 #include "base/wipe.h"
-#include "hooks/reconcile.h"
 #include "slice/slice.h"
 
 #include <stddef.h>
@@ -478,8 +477,6 @@ bool physical_charge_import(struct physical *physical, uint64_t bytes)
 	if (!charge_begin_on(physical->device, LEDGER_IMPORT, bytes, &charge) ||
 		!charge_end(&charge, CUDA_SUCCESS, extra.serial, bytes))
 		return false;
-	/* The driver has shown it as this process's since the import. */
-	reconcile_name((unsigned)physical->device, bytes);
 	lock_take(&state->lock);
 	/* The new charge takes the place of a smaller one, unless another thread was faster. */
 	if (!covers(physical, bytes)) {
@@ -507,7 +504,6 @@ bool physical_open(CUdeviceptr address, CUdevice device)
 	if (!charge_begin_on(device, LEDGER_IMPORT, bytes, &charge))
 		return false;
 	charge.context = context;
-	reconcile_name((unsigned)device, bytes);
 	return physical_commit(&charge, CUDA_SUCCESS, HOLD_OPENED, address, bytes);
 }
 
