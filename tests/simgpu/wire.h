@@ -167,6 +167,8 @@ struct wire_machine {
 	uint32_t device_count;
 	uint32_t driver_version;     /* as cuDriverGetVersion: 13000 */
 	uint32_t copy_mib_per_ms;    /* bandwidth of copies; 0: copies take no time */
+	uint32_t fill_mib_per_ms;    /* of fills by an SM; 0: they are as copies */
+	uint32_t d2d_mib_per_ms;     /* of copies by an SM, within a device; 0: as all copies */
 	_Atomic uint32_t generation; /* odd while the server changes a setting */
 	_Atomic uint32_t failure_count;
 	uint32_t kernel_count;

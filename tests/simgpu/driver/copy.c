@@ -7,6 +7,7 @@
 #include "copy.h"
 
 #include "array.h"
+#include "context.h"
 #include "entry.h"
 #include "memory.h"
 #include "stream.h"
@@ -19,6 +20,7 @@ struct side {
 	bool is_host; /* it is said to be; else it is what it is found to be */
 	bool is_device;
 	bool is_pageable;
+	const struct device *on;          /* whose memory it is; NULL: none's */
 	const struct array_layout *array; /* of a side that is one */
 };
 
@@ -26,8 +28,10 @@ static CUresult find_array(CUarray array, struct side *ret_side)
 {
 	const CUresult result = array_find(array, &ret_side->start);
 
-	if (result == CUDA_SUCCESS)
+	if (result == CUDA_SUCCESS) {
 		ret_side->array = &array->layout;
+		ret_side->on = array->memory.ctx->device;
+	}
 	return result;
 }
 
@@ -96,6 +100,7 @@ static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy, size_t 
 	if (!is_known && side->start == 0)
 		return CUDA_ERROR_INVALID_VALUE;
 	side->is_pageable = !is_known;
+	side->on = is_known && !side->is_host ? memory.device : NULL;
 	return CUDA_SUCCESS;
 }
 
@@ -123,6 +128,7 @@ static CUresult place_copy(
 		.src_slice = src->slice,
 		.src_is_pageable = src->is_pageable,
 		.dst_is_pageable = dst->is_pageable,
+		.is_within_device = src->on && src->on == dst->on,
 	};
 	return result;
 }

@@ -158,11 +158,16 @@ static uint64_t block_ns(const char *name)
 	}
 }
 
-static uint64_t copy_ns(uint64_t bytes)
+/* Work that moves bytes: by an SM where the machine says how fast they do that, as a kernel of one
+ * block, else beside the SMs. */
+static void lower_bytes(uint64_t bytes, uint64_t sm_mib_per_ms, struct wire_op *op)
 {
-	const uint64_t mib_per_ms = entry.machine->copy_mib_per_ms;
+	const uint64_t mib_per_ms = sm_mib_per_ms ? sm_mib_per_ms : entry.machine->copy_mib_per_ms;
 
-	return mib_per_ms ? bytes * 1000000u / (mib_per_ms << 20) : 0;
+	op->kind = sm_mib_per_ms ? WIRE_OP_KERNEL : WIRE_OP_COPY;
+	op->blocks = bytes ? 1 : 0;
+	op->blocks_per_sm = 1;
+	op->duration_ns = mib_per_ms ? bytes * 1000000u / (mib_per_ms << 20) : 0;
 }
 
 static void lower_kernel(const struct work_kernel *kernel, struct wire_op *op)
@@ -185,13 +190,12 @@ static void lower(const struct work *work, struct wire_op *op)
 		lower_kernel(&work->kernel, op);
 		break;
 	case WORK_COPY:
-		op->kind = WIRE_OP_COPY;
-		op->duration_ns = copy_ns(work->copy.width * work->copy.height * work->copy.depth);
+		lower_bytes(work->copy.width * work->copy.height * work->copy.depth,
+			work->copy.is_within_device ? entry.machine->d2d_mib_per_ms : 0, op);
 		break;
 	case WORK_FILL:
-		op->kind = WIRE_OP_COPY;
-		op->duration_ns =
-			copy_ns(work->fill.width * work->fill.element_bytes * work->fill.height);
+		lower_bytes(work->fill.width * work->fill.element_bytes * work->fill.height,
+			entry.machine->fill_mib_per_ms, op);
 		break;
 	default:
 		op->kind = WIRE_OP_MARKER;

@@ -43,6 +43,8 @@ void machine_write(struct wire_machine *machine, const struct settings *settings
 	machine->device_count = settings->device_count;
 	machine->driver_version = settings->driver_version;
 	machine->copy_mib_per_ms = settings->copy_mib_per_ms;
+	machine->fill_mib_per_ms = settings->fill_mib_per_ms;
+	machine->d2d_mib_per_ms = settings->d2d_mib_per_ms;
 	machine->kernel_count = settings->kernel_count;
 	memcpy(machine->kernels, settings->kernels, sizeof(machine->kernels));
 	for (uint32_t i = 0; i < settings->device_count; i++)

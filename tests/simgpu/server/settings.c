@@ -36,6 +36,8 @@ static const struct key keys[] = {
 	{"devices", KEY_NUMBER, false, false, 1, WIRE_MAX_DEVICES, OF_MACHINE(device_count)},
 	{"driver_version", KEY_NUMBER, false, false, 1000, 99990, OF_MACHINE(driver_version)},
 	{"copy_mib_per_ms", KEY_NUMBER, false, true, 0, 1000000, OF_MACHINE(copy_mib_per_ms)},
+	{"fill_mib_per_ms", KEY_NUMBER, false, true, 0, 1000000, OF_MACHINE(fill_mib_per_ms)},
+	{"d2d_mib_per_ms", KEY_NUMBER, false, true, 0, 1000000, OF_MACHINE(d2d_mib_per_ms)},
 	{"slice_us", KEY_NUMBER64, false, true, 1, 1000000000, OF_MACHINE(slice_us)},
 	{"switch_us", KEY_NUMBER64, false, true, 0, 1000000000, OF_MACHINE(switch_us)},
 	{"reclaim_us", KEY_NUMBER64, false, true, 0, 1000000000, OF_MACHINE(reclaim_us)},
