@@ -172,6 +172,16 @@ bool client_ask(const struct wire_request *request, struct wire_reply *ret_reply
 	return ask(request, ret_reply, NULL, 0);
 }
 
+/* The server obeys in the order in which it was sent to, so an answer to what came later says that
+ * it has obeyed. */
+bool client_tell(const struct wire_request *request)
+{
+	const struct wire_request question = {.kind = WIRE_MEM_INFO};
+	struct wire_reply reply;
+
+	return client_send(request, sizeof(*request)) && client_ask(&question, &reply);
+}
+
 bool client_ask_fd(const struct wire_request *request, struct wire_reply *ret_reply, int *ret_fd)
 {
 	*ret_fd = -1;

@@ -28,6 +28,13 @@ struct wire_ring *client_ring(void);
  */
 bool client_send(const struct wire_request *request, size_t bytes);
 
+/* Sends a request that has no reply, and waits until the server has obeyed: others that ask it
+ * afterwards, by whatever connection, see what has changed.
+ * Returns  false once the connection is lost
+ * Threads  any
+ */
+bool client_tell(const struct wire_request *request);
+
 /* Sends a request and waits for its reply.
  * Returns  false once the connection is lost
  * Threads  any; one request at a time is under way

@@ -24,10 +24,13 @@ static CUresult create(CUcontext *pctx, unsigned flags, CUdevice dev)
 		return CUDA_ERROR_INVALID_DEVICE;
 	CUresult result = context_create(device, flags, &ctx);
 
-	if (result == CUDA_SUCCESS)
-		result = context_push(ctx);
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = context_push(ctx);
 	if (result == CUDA_SUCCESS)
 		*pctx = ctx;
+	else
+		(void)context_destroy(ctx);
 	return result;
 }
 

@@ -28,7 +28,7 @@ static void drop(uint64_t block_id)
 {
 	const struct wire_request request = {.kind = WIRE_BLOCK_DROP, .block = {.id = block_id}};
 
-	client_send(&request, sizeof(request));
+	client_tell(&request);
 }
 
 CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)

@@ -54,7 +54,7 @@ void memory_discharge(const struct device *device, uint64_t bytes)
 		.kind = WIRE_MEM_RELEASE, .device = device->index, .bytes = bytes};
 
 	if (!entry_is_null())
-		client_send(&request, sizeof(request));
+		client_tell(&request);
 }
 
 static void know(struct memory *memory)
@@ -111,7 +111,7 @@ static void drop_block(uint64_t id)
 {
 	const struct wire_request request = {.kind = WIRE_BLOCK_DROP, .block = {.id = id}};
 
-	client_send(&request, sizeof(request));
+	client_tell(&request);
 }
 
 /* Its pages begin where the other process's do. */

@@ -38,6 +38,25 @@ static void a_context_takes_what_the_machine_says(void **state)
 	assert_int_equal(before, free_bytes());
 }
 
+/* Of a thread there is room for 64 contexts on top of one another. */
+static void a_context_that_cannot_be_current_takes_nothing(void **state)
+{
+	CUcontext contexts[64], one_more = NULL;
+	unsigned count = 0;
+
+	(void)state;
+	while (count < 64 && cuCtxCreate(&contexts[count], NULL, 0, 0) == CUDA_SUCCESS)
+		count++;
+	assert_int_equal(63, count); /* and that of the fixture */
+	const size_t before = free_bytes();
+
+	assert_cuda(CUDA_ERROR_OUT_OF_MEMORY, cuCtxCreate(&one_more, NULL, 0, 0));
+	assert_int_equal(before, free_bytes());
+	assert_null(one_more);
+	while (count > 0)
+		must(cuCtxDestroy(contexts[--count]));
+}
+
 static void a_module_takes_its_code_and_its_variables(void **state)
 {
 	const size_t before = free_bytes();
@@ -134,6 +153,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_context_takes_what_the_machine_says),
+		cmocka_unit_test(a_context_that_cannot_be_current_takes_nothing),
 		cmocka_unit_test(a_module_takes_its_code_and_its_variables),
 		cmocka_unit_test(a_module_that_does_not_fit_is_refused_and_takes_nothing),
 		cmocka_unit_test(a_library_takes_bytes_in_each_context_that_uses_it),

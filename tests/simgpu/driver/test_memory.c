@@ -5,8 +5,13 @@
  */
 #include "test_support.h"
 
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The first entry points, with addresses of 32 bits; cuda.h no longer lets their names through. */
 CUresult alloc_v1(unsigned *address, unsigned size) __asm__("cuMemAlloc");
@@ -47,6 +52,55 @@ static void either_half_of_the_info_may_be_left_out(void **state)
 	must(cuMemGetInfo(NULL, &only));
 	assert_int_equal(only, total);
 	must(cuMemGetInfo(NULL, NULL));
+}
+
+/* `simgpu run` has two children: the server, and this program. */
+static pid_t server_pid(void)
+{
+	char path[64], text[256] = "";
+	int first = 0, second = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", getppid(), getppid());
+	FILE *file = fopen(path, "re");
+
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	assert_int_equal(2, sscanf(text, "%d %d", &first, &second));
+	return first == getpid() ? second : first;
+}
+
+static atomic_bool is_freed;
+
+static void *free_it(void *address)
+{
+	CUresult result = cuCtxSetCurrent(fixture.ctx);
+
+	if (result == CUDA_SUCCESS)
+		result = cuMemFree((CUdeviceptr)(uintptr_t)address);
+	atomic_store(&is_freed, true);
+	return (void *)(uintptr_t)result;
+}
+
+/* Who looks at the account afterwards, by a connection of its own, finds the bytes there. */
+static void free_returns_once_the_machine_has_the_bytes(void **state)
+{
+	const pid_t server = server_pid();
+	pthread_t thread;
+	CUdeviceptr address;
+	void *result;
+
+	(void)state;
+	must(cuMemAlloc(&address, 512));
+	assert_int_equal(0, kill(server, SIGSTOP));
+	assert_int_equal(0, pthread_create(&thread, NULL, free_it, (void *)(uintptr_t)address));
+	usleep(50000);
+	const bool was_freed = atomic_load(&is_freed);
+
+	assert_int_equal(0, kill(server, SIGCONT));
+	pthread_join(thread, &result);
+	assert_false(was_freed);
+	must((CUresult)(uintptr_t)result);
 }
 
 static void alloc_of_nothing_is_refused(void **state)
@@ -382,6 +436,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(alloc_takes_and_free_gives_rounded_bytes),
 		cmocka_unit_test(either_half_of_the_info_may_be_left_out),
+		cmocka_unit_test(free_returns_once_the_machine_has_the_bytes),
 		cmocka_unit_test(alloc_of_nothing_is_refused),
 		cmocka_unit_test(alloc_beyond_the_device_is_refused),
 		cmocka_unit_test(free_of_what_is_no_allocation_is_refused),

@@ -103,7 +103,7 @@ void vmm_drop_block(uint64_t block_id)
 {
 	const struct wire_request request = {.kind = WIRE_BLOCK_DROP, .block = {.id = block_id}};
 
-	client_send(&request, sizeof(request));
+	client_tell(&request);
 }
 
 struct physical *vmm_physical(CUmemGenericAllocationHandle handle)
