@@ -172,7 +172,7 @@ struct wire_machine {
 	_Atomic uint32_t generation; /* odd while the server changes a setting */
 	_Atomic uint32_t failure_count;
 	uint32_t kernel_count;
-	uint32_t pad;
+	_Atomic uint32_t memory_answer_us; /* the driver waits before it asks for memory */
 	struct wire_device devices[WIRE_MAX_DEVICES];
 	struct wire_kernel_time kernels[WIRE_MAX_KERNELS];
 	struct wire_failure failures[WIRE_MAX_FAILURES];

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "arena.h"
@@ -33,13 +34,38 @@ static uint64_t round_up(const struct device *device, uint64_t size)
 	return (size + unit - 1) / unit * unit;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* The setting may change meanwhile, which counts at once. */
+static void wait_for_answer(void)
+{
+	const uint64_t start_us = now_us();
+	uint64_t waited_us = 0, wait_us;
+
+	while ((wait_us = atomic_load(&entry.machine->memory_answer_us)) > waited_us) {
+		const uint64_t rest_us = wait_us - waited_us;
+
+		usleep(rest_us < 1000 ? (useconds_t)rest_us : 1000);
+		waited_us = now_us() - start_us;
+	}
+}
+
 bool memory_charge_once(const struct device *device, uint64_t bytes)
 {
 	const struct wire_request request = {
 		.kind = WIRE_MEM_RESERVE, .device = device->index, .bytes = bytes};
 	struct wire_reply reply;
 
-	return entry_is_null() || (client_ask(&request, &reply) && reply.status == WIRE_OK);
+	if (entry_is_null())
+		return true;
+	wait_for_answer();
+	return client_ask(&request, &reply) && reply.status == WIRE_OK;
 }
 
 bool memory_charge(const struct device *device, uint64_t bytes)

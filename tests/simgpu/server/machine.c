@@ -45,6 +45,7 @@ void machine_write(struct wire_machine *machine, const struct settings *settings
 	machine->copy_mib_per_ms = settings->copy_mib_per_ms;
 	machine->fill_mib_per_ms = settings->fill_mib_per_ms;
 	machine->d2d_mib_per_ms = settings->d2d_mib_per_ms;
+	atomic_store(&machine->memory_answer_us, settings->memory_answer_us);
 	machine->kernel_count = settings->kernel_count;
 	memcpy(machine->kernels, settings->kernels, sizeof(machine->kernels));
 	for (uint32_t i = 0; i < settings->device_count; i++)

@@ -51,6 +51,7 @@ static void defaults_are_those_of_the_document(void **state)
 	assert_int_equal(settings.copy_mib_per_ms, 0);
 	assert_int_equal(settings.fill_mib_per_ms, 0);
 	assert_int_equal(settings.d2d_mib_per_ms, 0);
+	assert_int_equal(settings.memory_answer_us, 0);
 	assert_int_equal(settings.slice_us, 1000);
 	assert_int_equal(settings.kernel_count, 1);
 	assert_string_equal(settings.kernels[0].name, "*");
@@ -74,6 +75,7 @@ static void every_key_is_understood(void **state)
 	assert_set(&settings, "copy_mib_per_ms=25");
 	assert_set(&settings, "fill_mib_per_ms=2000");
 	assert_set(&settings, "d2d_mib_per_ms=1000");
+	assert_set(&settings, "memory_answer_us=3000");
 	assert_set(&settings, "slice_us=2000");
 	assert_set(&settings, "switch_us=7");
 	assert_set(&settings, "reclaim_us=50000");
@@ -90,6 +92,7 @@ static void every_key_is_understood(void **state)
 	assert_int_equal(settings.copy_mib_per_ms, 25);
 	assert_int_equal(settings.fill_mib_per_ms, 2000);
 	assert_int_equal(settings.d2d_mib_per_ms, 1000);
+	assert_int_equal(settings.memory_answer_us, 3000);
 	assert_int_equal(settings.slice_us, 2000);
 	assert_int_equal(settings.switch_us, 7);
 	assert_int_equal(settings.reclaim_us, 50000);
