@@ -13,9 +13,9 @@
 #include "hooks/refusals.h"
 #include "slice/slice.h"
 
-/* How long an allocation waits at most for memory that is being freed in stream order, or that the
- * driver may refuse to another, and how often it looks. Enough for a stream that is about to get
- * there; a program that asks for more than there will be soon hears it soon. */
+/* How long an allocation waits at most, all in all, for memory that is being freed in stream order,
+ * or that the driver may refuse to another, and how often it looks. Enough for a stream that is
+ * about to get there; a program that asks for more than there will be soon hears it soon. */
 #define PENDING_WAIT_NS (10 * NS_PER_MS)
 #define LOOK_AGAIN_NS   (100 * NS_PER_US)
 
@@ -57,15 +57,12 @@ static uint64_t in_flight_elsewhere(const struct charge *charge)
 	return bytes > charge->flying_bytes ? bytes - charge->flying_bytes : 0;
 }
 
-/* Whether a wait has come to its end, which it gets when this is asked first (0). A refusal that
- * has nothing to wait for looks at no clock. */
-static bool is_over(uint64_t *until_ns)
+/* A refusal that has nothing to wait for looks at no clock. */
+static void wait_a_little(uint64_t *until_ns)
 {
-	uint64_t now_ns = clock_now_ns();
-
 	if (*until_ns == 0)
-		*until_ns = now_ns + PENDING_WAIT_NS;
-	return now_ns >= *until_ns;
+		*until_ns = clock_now_ns() + PENDING_WAIT_NS;
+	clock_sleep_ns(LOOK_AGAIN_NS);
 }
 
 /* The quota has no room: it may have some without what pools only keep, once streams get to what
@@ -73,7 +70,7 @@ static bool is_over(uint64_t *until_ns)
 static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 {
 	struct reservation *reservation = &charge->reservation;
-	uint64_t missing_bytes = bytes - reservation->bytes, until_ns = 0;
+	uint64_t missing_bytes = bytes - reservation->bytes;
 	unsigned device = reservation->device;
 	bool has_trimmed = false;
 
@@ -82,6 +79,10 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 	if (is_enough_with(ledger_used_for(device, LEDGER_OTHER), device, missing_bytes))
 		reconcile_if_stale(device);
 	for (;;) {
+		/* Before the look that is the last one then: this thread may be held up after it.
+		 */
+		bool is_over =
+			charge->wait_until_ns != 0 && clock_now_ns() >= charge->wait_until_ns;
 		uint64_t pending_bytes =
 			pending_frees_collect(device) + in_flight_elsewhere(charge);
 		if (take(charge, bytes))
@@ -93,11 +94,11 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 			if (graph_memory_trim(device) && take(charge, bytes))
 				return true;
 		}
-		if (!is_enough_with(pending_bytes, device, missing_bytes) || is_over(&until_ns)) {
+		if (is_over || !is_enough_with(pending_bytes, device, missing_bytes)) {
 			refusals_add(device, missing_bytes);
 			return false;
 		}
-		clock_sleep_ns(LOOK_AGAIN_NS);
+		wait_a_little(&charge->wait_until_ns);
 	}
 }
 
@@ -132,7 +133,14 @@ static inline bool begin_on(CUdevice device, uint64_t bytes, struct charge *char
 bool charge_begin_on(
 	CUdevice device, enum ledger_kind kind, uint64_t bytes, struct charge *ret_charge)
 {
+	return charge_begin_within(device, kind, bytes, 0, ret_charge);
+}
+
+bool charge_begin_within(CUdevice device, enum ledger_kind kind, uint64_t bytes,
+	uint64_t wait_until_ns, struct charge *ret_charge)
+{
 	*ret_charge = nothing_yet(device, kind);
+	ret_charge->wait_until_ns = wait_until_ns;
 	return !slice_exists(device) || begin_on(device, bytes, ret_charge);
 }
 

@@ -29,6 +29,7 @@ struct charge {
 	CUcontext context; /* with which the bytes die; NULL: they outlive contexts */
 	struct reservation reservation;
 	uint64_t flying_bytes;   /* others know that these may come back */
+	uint64_t wait_until_ns;  /* for memory that may come back; 0: it has not waited yet */
 	uint64_t again_until_ns; /* 0: the driver has been asked once */
 };
 
@@ -38,8 +39,8 @@ bool charge_init(void) MUST_CHECK;
 
 /* Reserves `bytes`, rounded up to what the driver takes, on the current device for its current
  * context, or on `device` for none. Where the quota has no room, but memory that is being freed
- * would make some, or that others are asking the driver for and may not get, waits for it for up to
- * 10 ms.
+ * would make some, or that others are asking the driver for and may not get, waits for it: for up
+ * to 10 ms in all, from the first wait of this allocation on, also where it waits again below.
  * ret_charge  always set
  * Returns     false, and says so at info, where the quota has no room
  * Threads: any.
@@ -48,7 +49,12 @@ bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_char
 bool charge_begin_on(CUdevice device, enum ledger_kind kind, uint64_t bytes,
 	struct charge *ret_charge) MUST_CHECK;
 
-/* The same, but does not wait, and says nothing. */
+/* The same for a call of the program that has waited before: until when it may, of the charge or
+ * what else made it wait; 0 if nothing has. */
+bool charge_begin_within(CUdevice device, enum ledger_kind kind, uint64_t bytes,
+	uint64_t wait_until_ns, struct charge *ret_charge) MUST_CHECK;
+
+/* As charge_begin_on(), but does not wait, and says nothing. */
 bool charge_try_on(CUdevice device, enum ledger_kind kind, uint64_t bytes,
 	struct charge *ret_charge) MUST_CHECK;
 

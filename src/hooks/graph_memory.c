@@ -259,13 +259,14 @@ static unsigned find_needs(CUgraphExec exec, struct need needs[GRAPH_CALL_DEVICE
 }
 
 /* Without the lock. One that has its memory is launched even if the quota is used up. */
-static bool reserve(const struct need *need, struct charge *ret_charge)
+static bool reserve(const struct need *need, uint64_t wait_until_ns, struct charge *ret_charge)
 {
 	if (charge_try_on(need->device, LEDGER_GRAPH, need->bytes, ret_charge))
 		return true;
 	if (need->was_launched)
 		return charge_try_on(need->device, LEDGER_GRAPH, 0, ret_charge);
-	return charge_begin_on(need->device, LEDGER_GRAPH, need->bytes, ret_charge);
+	return charge_begin_within(
+		need->device, LEDGER_GRAPH, need->bytes, wait_until_ns, ret_charge);
 }
 
 /* Whether it has its memory now. With the lock held. */
@@ -289,6 +290,7 @@ static void expect(const struct charge *charge)
 bool graph_memory_begin(CUgraphExec exec, CUstream stream, struct graph_call *ret_call)
 {
 	struct need needs[GRAPH_CALL_DEVICES];
+	uint64_t wait_until_ns = 0;
 
 	*ret_call = (struct graph_call){0};
 	lock_take(&books->lock);
@@ -298,10 +300,12 @@ bool graph_memory_begin(CUgraphExec exec, CUstream stream, struct graph_call *re
 		return true;
 	for (unsigned i = 0; i < count; i++) {
 		struct charge *charge = &ret_call->charges[i];
-		if (!reserve(&needs[i], charge)) {
+		if (!reserve(&needs[i], wait_until_ns, charge)) {
 			graph_memory_end(ret_call, exec, CUDA_ERROR_OUT_OF_MEMORY);
 			return false;
 		}
+		if (charge->wait_until_ns != 0)
+			wait_until_ns = charge->wait_until_ns;
 		if (charge->is_counted)
 			expect(charge);
 		ret_call->count++;

@@ -117,7 +117,9 @@ static CUresult allocate(struct request *request, CUdeviceptr *ret_address)
 	if (pool_call_try(&call)) {
 		if (ask_and_end(request, &call, ret_address) == CUDA_SUCCESS)
 			return CUDA_SUCCESS;
+		uint64_t wait_until_ns = call.wait_until_ns;
 		pool_call_begin(request->pool, device, request->bytes, &call);
+		call.wait_until_ns = wait_until_ns;
 	}
 	if (pool_call_reserve_patiently(&call))
 		return ask_and_end(request, &call, ret_address);

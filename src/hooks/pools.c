@@ -363,7 +363,8 @@ bool pool_call_reserve_patiently(struct pool_call *call)
 
 	if (pool == NULL)
 		return true;
-	if (!charge_begin_on(pool->device, LEDGER_POOL, call->growth, &call->charge))
+	if (!charge_begin_within(
+		    pool->device, LEDGER_POOL, call->growth, call->wait_until_ns, &call->charge))
 		return false;
 	lock_take(&pools->lock);
 	expect(call);
@@ -485,6 +486,7 @@ void pool_call_undone(struct pool_call *call)
 	struct pool *pool = call->pool;
 	uint64_t until_ns = clock_now_ns() + UNDO_WAIT_NS;
 
+	call->wait_until_ns = until_ns;
 	lock_take(&pools->lock);
 	while (undo(pool) && clock_now_ns() < until_ns) {
 		lock_drop(&pools->lock);

@@ -28,6 +28,7 @@ struct pool_call {
 	uint64_t growth;        /* of the pool, if it has no room */
 	uint64_t calls_before;  /* of the pool */
 	uint64_t reserved_then; /* by the pool, as far as was known */
+	uint64_t wait_until_ns; /* 0: it has not waited yet */
 	bool is_alone;          /* nothing else was on its way in the pool */
 	bool is_trying;
 	bool is_late; /* the program has destroyed the pool: it lives on for its last allocations */
@@ -54,7 +55,8 @@ void pool_call_begin(
  * Returns  true also where nothing is to be counted */
 bool pool_call_reserve(struct pool_call *call) MUST_CHECK;
 
-/* The same, after taking what pools only keep, and waiting as charge_begin() does. */
+/* The same, after taking what pools only keep, and waiting as charge_begin() does, until
+ * wait_until_ns where it has waited before. */
 bool pool_call_reserve_patiently(struct pool_call *call) MUST_CHECK;
 
 /* Whether the pool may have room for it in what it has already: then the driver is asked without a

@@ -4,12 +4,15 @@
  * usage: client_member
  *
  * Makes a context on device 0 and says `ready`. Then each line of stdin is a number of MiB to
- * allocate, and is answered by the driver's result and how many microseconds the call took.
+ * allocate, or 0 to free the newest of them, and is answered by the driver's result and how many
+ * microseconds the call took.
  */
 #include "client.h"
 
 #include <stdio.h>
 #include <time.h>
+
+#define MAX_HELD 64
 
 static uint64_t now_us(void)
 {
@@ -23,7 +26,8 @@ int main(void)
 {
 	struct functions cu;
 	CUcontext context;
-	CUdeviceptr address;
+	CUdeviceptr held[MAX_HELD];
+	unsigned count = 0;
 	size_t mib;
 
 	functions_from_dlopen(&cu, "libcuda.so.1");
@@ -32,7 +36,11 @@ int main(void)
 	say("ready");
 	while (scanf("%zu", &mib) == 1) {
 		uint64_t start_us = now_us();
-		CUresult res = cu.cuMemAlloc_v2(&address, mib * MIB);
+		must_be(mib > 0 ? count < MAX_HELD : count > 0,
+			"room for one more, or one to free");
+		CUresult res = mib > 0 ? cu.cuMemAlloc_v2(&held[count], mib * MIB)
+				       : cu.cuMemFree_v2(held[--count]);
+		count += mib > 0 && res == CUDA_SUCCESS;
 		say("%d %llu", (int)res, (unsigned long long)(now_us() - start_us));
 	}
 	return 0;

@@ -2,76 +2,42 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the cuslice authors
 #
-# What a group does about bytes of a dead member that the driver has not taken down yet.
-import pathlib
-import struct
+# What members of a group do about bytes of a dead one that the driver has not taken down yet, and
+# about the last bytes that there are.
+import os
 import tempfile
-import time
 
 import harness
-from harness import client
-
-# Where the first device's word stands in the segment, and how its total does in it
-# (src/group/segment_layout.h, segment_protocol.c).
-WORD_OFFSET, TOTAL_SHIFT = 2176, 28
+import members
+from harness import MIB, client, fields
 
 
-class Member:
-    """A client_member."""
-
-    def __init__(self, machine, group):
-        limits = {"GROUP": group, "MEMORY": "64MiB"}
-        self.process = machine.start(client("member"), limits=limits)
-        assert self.process.stdout.readline() == "ready\n"
-
-    def ask(self, mib):
-        self.process.stdin.write(f"{mib}\n")
-        self.process.stdin.flush()
-
-    def hear(self):
-        """The driver's result, and the microseconds of the call."""
-        return tuple(map(int, self.process.stdout.readline().split()))
-
-    def alloc(self, mib):
-        self.ask(mib)
-        return self.hear()
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-
-class GroupMemory(harness.Case):
-    def start(self, machine, count):
-        folder = tempfile.TemporaryDirectory(dir="/dev/shm", prefix="cuslice-test-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        members = [Member(machine, folder.name) for _ in range(count)]
-        for member in members:
-            self.addCleanup(member.end)
-        return members
-
-    def units_used(self):
-        """What the segment says is used of the only device."""
-        [segment] = self.folder.glob("*.group")
-        with segment.open("rb") as file:
-            file.seek(WORD_OFFSET)
-            return struct.unpack("<Q", file.read(8))[0] >> TOTAL_SHIFT
-
+class GroupMemory(members.GroupCase):
     def test_driver_that_still_takes_down_a_dead_member_is_asked_again(self):
         # The group has its bytes back before the device has.
         with harness.Machine(context_bytes="0", memory="70MiB", reclaim_us="150000") as machine:
             one, other = self.start(machine, 2)
             self.assertEqual(one.alloc(60)[0], 0)
-            self.assertEqual(self.units_used(), 60 * harness.MIB // 512)
+            self.assertEqual(self.units_used(), 60 * MIB // 512)
             one.process.kill()
-            until = time.monotonic() + harness.PATIENCE_S
-            while self.units_used() != 0:
-                self.assertLess(time.monotonic(), until)
-                time.sleep(0.001)
+            self.wait_until_used(0)
             self.assertEqual(other.alloc(60)[0], 0)
+
+    def test_last_allocation_goes_to_exactly_one_of_two(self):
+        rounds = 100_000 if "TESTS_FULL" in os.environ else 2_000
+        with harness.Machine(context_bytes="0") as machine, \
+                tempfile.TemporaryDirectory(dir="/dev/shm", prefix="cuslice-test-") as folder:
+            limits = {"GROUP": folder, "MEMORY": "64MiB"}
+            racers = [machine.start(client("last_one"), str(number), f"{folder}/meeting", "40",
+                                    str(rounds), limits=limits) for number in range(2)]
+            seen = [fields(racer.communicate()[0]) for racer in racers]
+        self.assertEqual([one.get("mistakes") for one in seen], ["0", "0"], seen)
+        self.assertEqual([racer.returncode for racer in racers], [0, 0])
+        won = [int(one["won"]) for one in seen]
+        self.assertEqual(sum(won), rounds)
+        # Else it would be no race.
+        self.assertGreater(min(won), 0)
+        print(f"{rounds} rounds: {won[0]} and {won[1]} won", flush=True)
 
 
 if __name__ == "__main__":
