@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass
 
 PATTERNS = ("sync", "queue", "graph", "streams")
+PERIODIC = ("requests", "phases")
 GRAPH_NODES = 20  # as workload.c has it
 REQUEST_PERIOD_NS = 10_000_000
+DEFAULT_LENGTH_NS = 1_000_000  # of tenants' kernels
 
 _UNITS = {"us": 1000, "ms": 1000_000, "s": 1000_000_000}
 
@@ -45,9 +47,14 @@ def list_of(one):
 
 @dataclass(frozen=True)
 class Load:
-    """What a program does. A graph takes length_ns with all its kernels."""
+    """What a program does. A graph takes length_ns with all its kernels. period_ns is that of
+    requests and phases, which work for on_ns of it."""
     pattern: str
     length_ns: int
+    blocks: int = 0
+    period_ns: int = REQUEST_PERIOD_NS
+    on_ns: int = 0
+    tighten_ppm: int = 0
 
     @property
     def kernel(self):
@@ -59,8 +66,11 @@ class Load:
         return self.length_ns // GRAPH_NODES if self.pattern == "graph" else self.length_ns
 
     def arguments(self, seconds):
-        more = [str(REQUEST_PERIOD_NS)] if self.pattern == "requests" else []
-        return [self.pattern, self.kernel, str(self.length_ns), str(int(seconds * 1000)), *more]
+        values = {"-b": self.blocks, "-o": self.on_ns, "-t": self.tighten_ppm}
+        if self.pattern in PERIODIC:
+            values["-p"] = self.period_ns
+        options = [word for name, value in values.items() if value for word in (name, str(value))]
+        return [*options, self.pattern, self.kernel, str(self.length_ns), str(int(seconds * 1000))]
 
 
 @dataclass(frozen=True)
@@ -87,18 +97,24 @@ def matrix(shares, lengths, patterns):
 
 @dataclass(frozen=True)
 class Tenant:
+    """A program beside others. more: pairs of a variable and its value, for it alone."""
     share: float
-    pattern: str
+    load: Load
+    more: tuple = ()
+
+    def __str__(self):
+        return f"{self.share:g}{self.load.pattern}"
 
 
 def tenants_of(text):
-    """From SHARE[PATTERN]:..., such as 50:50 or 70queue:30requests."""
+    """From SHARE[PATTERN][@LENGTH]:..., such as 50:50 or 70queue:30requests@1ms."""
     tenants = []
     for part in text.split(":"):
-        found = re.fullmatch(r"([\d.]+)([a-z]*)", part)
+        found = re.fullmatch(r"([\d.]+)([a-z]*)(@\w+)?", part)
         pattern = found[2] or "queue" if found else ""
         if not found or pattern != "requests" and pattern not in PATTERNS:
             raise argparse.ArgumentTypeError(
                 f'"{part}": a tenant is a share and {", ".join(PATTERNS)} or requests')
-        tenants.append(Tenant(share_of(found[1]), pattern))
+        length_ns = length_of(found[3][1:]) if found[3] else DEFAULT_LENGTH_NS
+        tenants.append(Tenant(share_of(found[1]), Load(pattern, length_ns)))
     return tuple(tenants)

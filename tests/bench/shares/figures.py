@@ -4,6 +4,7 @@
 # From samples of a process's GPU time to figures. Use is in percent of the time, a share as well.
 import bisect
 import statistics
+from dataclasses import dataclass
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -73,12 +74,14 @@ def longest_stall_ns(trace, first, last):
     return longest
 
 
-def figures_of(trace, warmup_s, seconds, share):
-    """Of one run, from `warmup_s` after the first use of the GPU on, for at most `seconds`; the
-    beginning, in which the burst is spent, has a figure of its own. None where there is nothing."""
+def figures_of(trace, warmup_s, seconds, share, begun_ns=0):
+    """Of one run, from `warmup_s` after its first use of the GPU on, or after begun_ns where that
+    is later, for at most `seconds`; the beginning, in which the burst is spent, has a figure of its
+    own. None where there is nothing."""
     begin = trace.begin()
     if begin is None:
         return None
+    begin = max(begin, trace.since(begun_ns))
     first = trace.since(trace.at_ns[begin] + int(warmup_s * NS_PER_S))
     last = trace.since(trace.at_ns[first] + int(seconds * NS_PER_S))
     span_ns = trace.at_ns[last] - trace.at_ns[first]
@@ -98,19 +101,51 @@ def figures_of(trace, warmup_s, seconds, share):
     }
 
 
+def sd_of(uses):
+    return statistics.stdev(uses) if len(uses) > 1 else None
+
+
+def all_begun_ns(traces):
+    """When the last of them first used the GPU; None where one never did."""
+    begins = [(trace, trace.begin()) for trace in traces]
+    if any(begin is None for _, begin in begins):
+        return None
+    return max(trace.at_ns[begin] for trace, begin in begins)
+
+
+def lag_ns(trace, share, from_ns, span_ns):
+    """The longest that it was behind the GPU time that its share gives from from_ns on: one that
+    gets nothing for 40 ms and then all that is its due is 40 ms behind."""
+    first, last = trace.since(from_ns), trace.since(from_ns + span_ns)
+    used_ns = trace.used_ns[max(first - 1, 0)]
+    return max(trace.at_ns[i] - from_ns - (trace.used_ns[i] - used_ns) * 100 / share
+               for i in range(first, last + 1))
+
+
+def late_ns(trace, before, after, from_ns, span_ns):
+    """For how long it seems to have gone on at the share `before` when, from from_ns on, it should
+    have had `after`, which is less."""
+    first, last = trace.since(from_ns), trace.since(from_ns + span_ns)
+    used_ns = trace.used_ns[max(first - 1, 0)]
+    return max((trace.used_ns[i] - used_ns - after / 100 * (trace.at_ns[i] - from_ns)) * 100 /
+               (before - after) for i in range(first, last + 1))
+
+
 def cell_figures(share, bare_runs, runs):
     """Medians over the rounds of a cell; the worst of all rounds for what is worst."""
     bare = statistics.median(run["use"] for run in bare_runs)
     bare_rate = statistics.median(run["kernels_per_s"] for run in bare_runs)
     rate = statistics.median(run["kernels_per_s"] for run in runs)
     windows = [use for run in runs for use in run["windows"]]
+    bare_windows = [use for run in bare_runs for use in run["windows"]]
     highest = max(run["highest"] for run in runs)
     proportional = bare_rate * min(1, share / bare) if bare else 0
     return {
         "bare": bare,
         "bare_least": min(run["use"] for run in bare_runs),
         "use": statistics.median(run["use"] for run in runs),
-        "sd": statistics.stdev(windows) if len(windows) > 1 else None,
+        "sd": sd_of(windows),
+        "bare_sd": sd_of(bare_windows),
         "lowest": min(run["lowest"] for run in runs),
         "highest": highest,
         "overshoot": max(0.0, highest - share),
@@ -121,14 +156,34 @@ def cell_figures(share, bare_runs, runs):
     }
 
 
-def verdict_of(share, tolerance, keeps, figures):
-    """None where the cell holds, else what is wrong. tolerance in points; keeps: what a program
-    that is bound by its host has to keep, in % of what it may have."""
+@dataclass(frozen=True)
+class Limits:
+    """What a cell has to hold. Points of the GPU's time, but for keeps: what a program that is
+    bound by its host has to keep, in % of what it may have. None: not looked at."""
+    tolerance: float
+    keeps: float
+    sd: float | None = None
+    stall_ms: float | None = None
+
+
+# Below this share a command of 10 ms is further apart from the next than any stall.
+LEAST_WITHOUT_STALLS = 10
+
+
+def verdict_of(share, limits, figures):
+    """None where the cell holds, else what is wrong."""
     use, wanted = figures["use"], min(share, figures["bare"])
-    if use > share + tolerance:
-        return f"more than {share:g} + {tolerance:g} %"
-    if figures["bare"] >= BUSY and use < wanted - tolerance:
-        return f"less than {wanted:.1f} - {tolerance:g} %"
-    if figures["bare"] < BUSY and use < keeps / 100 * wanted:
-        return f"less than {keeps:g} % of {wanted:.1f} %"
+    if use > share + limits.tolerance:
+        return f"more than {share:g} + {limits.tolerance:g} %"
+    if figures["bare"] >= BUSY and use < wanted - limits.tolerance:
+        return f"less than {wanted:.1f} - {limits.tolerance:g} %"
+    if figures["bare"] < BUSY and use < limits.keeps / 100 * wanted:
+        return f"less than {limits.keeps:g} % of {wanted:.1f} %"
+    # Where the share does not hold it back, it varies as the bare program does.
+    own_sd = (figures.get("bare_sd") or 0) if figures["bare"] < share else 0
+    if limits.sd is not None and (figures["sd"] or 0) > limits.sd + own_sd:
+        return f"sd more than {limits.sd:g}" + (f" + {own_sd:.1f}" if own_sd else "")
+    if limits.stall_ms is not None and share >= LEAST_WITHOUT_STALLS and \
+            figures["stall_ms"] > limits.stall_ms:
+        return f"a stall of more than {limits.stall_ms:g} ms"
     return None

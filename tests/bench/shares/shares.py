@@ -3,22 +3,28 @@
 # Copyright the cuslice authors
 #
 # Measures what share of a simulated GPU programs get that cuslice holds to one, and judges it:
-# a matrix of shares, lengths of kernels and patterns, or tenants side by side. docs/testing.md
-# says how; --help names the options. Exit status 0; 1 where a cell misses, 2 for a wrong command
-# line, 3 where nothing could be measured.
+# a matrix of shares, lengths of kernels and patterns, or suites of tenants side by side.
+# docs/testing.md says how; --help names the options. Exit status 0; 1 where a cell or a claim
+# misses, 2 for a wrong command line, 3 where nothing could be measured.
 import argparse
 import os
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import cells
+import changes
+import checks
 import report
+import sharing
 import tenants
-from figures import cell_figures, figures_of, verdict_of
+from figures import Limits, cell_figures, figures_of, verdict_of
 from machine import Bench, Failed
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__)))))
+SUITES = {"together": sharing.together, "latency": sharing.latency, "long": sharing.long,
+          "borrow": changes.borrow, "change": changes.change, "kills": changes.kills}
 MISSED, NOT_MEASURED = 1, 3
 SPARE_S = 0.3  # a program's time beyond what is measured: its start, and the last window
 
@@ -28,6 +34,12 @@ def variable_of(text):
     if not name or not equals:
         raise argparse.ArgumentTypeError(f'"{text}": NAME=VALUE is needed')
     return name, value
+
+
+def suite_of(text):
+    if text not in (*SUITES, "all"):
+        raise argparse.ArgumentTypeError(f'"{text}": a suite is {", ".join(SUITES)} or all')
+    return text
 
 
 def seconds_of(text):
@@ -49,24 +61,37 @@ def parse_arguments(argv):
     add("--cells", type=cells.list_of(cells.cell_of), metavar="SHARE:LENGTH:PATTERN,...",
         help="exactly these, instead of the matrix of the three options that follow")
     add("--shares", type=cells.list_of(cells.share_of), metavar="PERCENT,...",
-        default=[10.0, 25.0, 50.0, 75.0], help="default: 10,25,50,75")
+        default=[5.0, 10.0, 25.0, 30.0, 50.0, 70.0, 90.0], help="default: 5,10,25,30,50,70,90")
     add("--lengths", type=cells.list_of(cells.length_of), metavar="TIME,...",
         default=[100_000, 1_000_000, 10_000_000], help="default: 100us,1ms,10ms")
     add("--patterns", type=cells.list_of(cells.pattern_of), metavar="NAME,...",
-        default=["sync", "queue", "graph"],
-        help=f"of {', '.join(cells.PATTERNS)}; default: all but streams")
+        default=list(cells.PATTERNS), help=f"of {', '.join(cells.PATTERNS)}; default: all")
+    add("--blocks", type=int, default=32, choices=range(1, 4097), metavar="N",
+        help="of 1024 threads each, of a kernel; an SM has room for two. Default: 32")
+    add("--sm-count", type=int, default=132, choices=range(1, 4097), metavar="N",
+        help="SMs of the machine; default: 132")
     add("--seconds", type=seconds_of, default=10.0, metavar="S",
         help="measured of each cell, over all rounds; default: 10")
     add("--rounds", type=int, default=2, choices=range(1, 21), metavar="N",
         help="bare and limited in turns, so often; default: 2")
     add("--warmup", type=seconds_of, default=0.5, metavar="S",
         help="from the first use of the GPU on, not measured; default: 0.5")
-    add("--tolerance", type=float, default=2.0, metavar="POINTS", help="default: 2")
+    add("--tolerance", type=float, default=1.0, metavar="POINTS", help="default: 1")
     add("--keeps", type=float, default=97.0, metavar="PERCENT",
         help="of what it may have, for a program that is bound by its host; default: 97")
-    add("--tenants", type=cells.list_of(cells.tenants_of), metavar="SHARE[PATTERN]:...,...",
-        help="programs side by side, such as 50:50,70queue:30requests; kernels take the first "
-             "of --lengths. Reported, not judged")
+    add("--sd", type=float, default=2.0, metavar="POINTS",
+        help="most that windows of a second may vary; default: 2")
+    add("--stall", type=float, default=200.0, metavar="MS",
+        help="longest time without the GPU, from 10 %% on; default: 200")
+    add("--suites", type=cells.list_of(suite_of), metavar="NAME,...",
+        help=f"tenants side by side, of {', '.join(SUITES)}, or all; instead of the matrix")
+    add("--quick", action="store_true", help="a small part of each suite")
+    add("--room", type=float, default=0.0, metavar="N",
+        help="points, percent or ms that a suite's targets are missed by at most; default: 0")
+    add("--seed", type=int, default=1, metavar="N", help="of what is done at random; default: 1")
+    add("--tenants", type=cells.list_of(cells.tenants_of), metavar="SHARE[PATTERN][@TIME]:...,...",
+        help="programs side by side, such as 50:50,70queue:30requests@1ms; kernels take 1ms "
+             "where nothing else is said. Reported, not judged")
     add("--set", action="append", type=variable_of, default=[], metavar="NAME=VALUE",
         help="a variable for the limited programs; repeatable")
     add("--nice", type=int, metavar="N",
@@ -111,8 +136,9 @@ class Measurer:
         return {cell: cell_figures(cell.share, bare, runs) for cell, runs in limited.items()}
 
     def judged(self, cell, figures):
-        return report.Row(cell, figures, verdict_of(
-            cell.share, self.options.tolerance, self.options.keeps, figures))
+        options = self.options
+        limits = Limits(options.tolerance, options.keeps, options.sd, options.stall)
+        return report.Row(cell, figures, verdict_of(cell.share, limits, figures))
 
     def rows_of(self, some_cells):
         """One that misses is measured once more, and says so: the machine is shared with others.
@@ -136,6 +162,7 @@ def by_load(some_cells):
 def measure_matrix(bench, options, head):
     measurer = Measurer(bench, options)
     chosen = options.cells or cells.matrix(options.shares, options.lengths, options.patterns)
+    chosen = [cells.Cell(cell.share, replace(cell.load, blocks=options.blocks)) for cell in chosen]
     rows = []
     print("\n".join(report.TABLE_HEAD))
     for group in by_load(chosen):
@@ -158,6 +185,25 @@ def measure_tenants(bench, options, head):
     return 0
 
 
+def measure_suites(bench, options, head):
+    names = SUITES if "all" in options.suites else dict.fromkeys(options.suites)
+    found = []
+    print("\n".join(checks.TABLE_HEAD))
+    for name in names:
+        found += checks.run_suite(name, SUITES[name](bench, options))
+    head.end()
+    print(checks.total_of(found))
+    if options.out:
+        checks.write(options.out, options.name, head, found)
+    return MISSED if any(check.is_missed for check in found) else 0
+
+
+def measure_chosen(bench, options, head):
+    if options.tenants:
+        return measure_tenants(bench, options, head)
+    return (measure_suites if options.suites else measure_matrix)(bench, options, head)
+
+
 def be_nice(nice):
     try:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
@@ -175,9 +221,9 @@ def main(argv):
         be_nice(options.nice)
     head = report.Head(datetime.now(timezone.utc), argv)
     try:
-        bench = Bench(os.path.abspath(options.build), dict(options.set))
-        measure = measure_tenants if options.tenants else measure_matrix
-        return measure(bench, options, head)
+        bench = Bench(os.path.abspath(options.build), dict(options.set),
+                      [f"sm_count={options.sm_count}"])
+        return measure_chosen(bench, options, head)
     except Failed as failed:
         print(f"shares.py: {failed}", file=sys.stderr)
         return NOT_MEASURED

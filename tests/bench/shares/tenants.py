@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the cuslice authors
 #
-# Several programs on one GPU, each with a share of its own. What happens is reported, not judged.
+# Several programs on one GPU, each with a share of its own. What happens is reported, not judged:
+# the suites do that.
 import os
+from dataclasses import replace
 
-import cells
 import report
-from figures import NS_PER_MS, figures_of
+from figures import NS_PER_MS, all_begun_ns, figures_of, sd_of
 
 # The programs start together; none is measured before the last has begun or after the first ends.
 SPARE_S = 1.0
@@ -24,24 +25,11 @@ windows of 1 s. *sum*: of all tenants. *p50*, *p99*: of requests, 1 launch every
 """
 
 
-def load_of(tenant, options):
-    return cells.Load(tenant.pattern, options.lengths[0])
-
-
-def statistics_of(trace, warmup_s, seconds, share):
-    return figures_of(trace, warmup_s, seconds, share) or {}
-
-
-def sd_of(windows):
-    mean = sum(windows) / len(windows) if windows else 0
-    return (sum((use - mean) ** 2 for use in windows) / (len(windows) - 1)) ** 0.5 \
-        if len(windows) > 1 else None
-
-
 def run(bench, options, programs):
     spare_s = SPARE_S if len(programs) > 1 else 0.3
     done = bench.run(programs, options.warmup + options.seconds + spare_s)
-    return [(statistics_of(trace, options.warmup, options.seconds, share or 100), said)
+    begun_ns = all_begun_ns([trace for trace, _ in done]) or 0
+    return [(figures_of(trace, options.warmup, options.seconds, share or 100, begun_ns) or {}, said)
             for (trace, said), (_, share) in zip(done, programs)]
 
 
@@ -49,8 +37,8 @@ def row_of(tenant, alone, bare, together, total):
     (figures, said), (figures_alone, said_alone), said_bare = together, alone, bare[1]
     use, use_alone = figures.get("use", 0.0), figures_alone.get("use", 0.0)
     return {
-        "share": tenant.share, "pattern": tenant.pattern, "alone": use_alone, "use": use,
-        "off": use - min(tenant.share, use_alone), "sd": sd_of(figures.get("windows", [])),
+        "share": tenant.share, "pattern": tenant.load.pattern, "alone": use_alone, "use": use,
+        "off": use - min(tenant.share, use_alone), "sd": sd_of(figures.get("windows", ())),
         "sum": total,
         **{f"{name}_ms": said[f"{name}_ns"] / NS_PER_MS if f"{name}_ns" in said else None
            for name in ("p50", "p99")},
@@ -63,7 +51,8 @@ def measure(bench, options):
     """A list of pairs: the tenants as they were asked for, and a row of each."""
     measured = []
     for tenants in options.tenants:
-        programs = [(load_of(tenant, options), tenant.share) for tenant in tenants]
+        programs = [(replace(tenant.load, blocks=options.blocks), tenant.share)
+                    for tenant in tenants]
         alone = {program: run(bench, options, [program])[0] for program in programs}
         bare = {load: run(bench, options, [(load, None)])[0] for load, _ in programs}
         together = run(bench, options, programs)
@@ -75,7 +64,7 @@ def measure(bench, options):
 
 
 def name_of(tenants):
-    return ":".join(f"{tenant.share:g}{tenant.pattern}" for tenant in tenants)
+    return ":".join(map(str, tenants))
 
 
 def line_of(tenants, number, row):
