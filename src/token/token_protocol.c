@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Fairness. Each slot has a v: the GPU time that its process used, over the rate it is entitled to.
+ * Who has the least goes next, and keeps the token until its v is a span beyond that of the best
+ * who waits. Shares are kept by this however long commands are: who has used too much waits until
+ * the others have caught up. Who comes back from a pause has no more than a span of old claims.
+ *
+ * Why nothing hangs. There is no lock here, only the holder word, changed by compare-and-swap. A
+ * holder that leaves no sign of life, or is idle, is replaced by a waiter as soon as what it has on
+ * the device should have ended; its credit is revoked, so that its next launch asks again. One that
+ * goes on forever without passing the token, or claims that its work never ends, delays others by
+ * TOKEN_PATIENCE_NS each time: then they go on without the token.
+ */
+#include "token/token_protocol.h"
+
+#define PPM_WHOLE 1000000u
+
+/* What a revoked credit is less by. */
+#define REVOKED_NS ((int64_t)1 << 62)
+/* Nobody is granted more credit, nor has more on the device at a time than anybody waits for. */
+#define CREDIT_MOST_NS 10000000
+/* No v is greater: sums of two still fit. */
+#define V_MOST (UINT64_C(1) << 62)
+/* Who has wanted nothing and had nothing on the device for so long was idle. */
+#define PAUSE_NS 5000000u
+/* In terms of v. */
+#define CLAIM_MOST_NS UINT64_C(4000000000)
+/* A turn is no shorter, in GPU time. */
+#define TURN_LEAST_NS 1000000u
+/* What guarantees leave for those who have none is at least this. */
+#define LEFT_LEAST_PPM 10000u
+/* How soon to look again at a holder that may be about to become idle, and at one that has passed
+ * over its time. */
+#define LOOK_AGAIN_NS 50000u
+
+#define HOLDER_BITS 16
+#define HOLDER_MASK ((1u << HOLDER_BITS) - 1)
+
+uint64_t token_pack(const struct token_entitlement *entitlement)
+{
+	return (uint64_t)entitlement->guarantee_ppm | (uint64_t)entitlement->weight << 32 |
+	       (uint64_t)(entitlement->class == TOKEN_LATENCY) << 56 |
+	       (uint64_t)entitlement->may_borrow << 57;
+}
+
+struct token_entitlement token_unpack(uint64_t word)
+{
+	uint32_t guarantee_ppm = (uint32_t)word, weight = (uint32_t)(word >> 32) & 0xffffff;
+
+	return (struct token_entitlement){
+		.guarantee_ppm = guarantee_ppm <= PPM_WHOLE ? guarantee_ppm : PPM_WHOLE,
+		.weight = weight < 1       ? 1
+			  : weight > 10000 ? 10000
+					   : weight,
+		.class = (word >> 56 & 1) != 0 ? TOKEN_LATENCY : TOKEN_BATCH,
+		.may_borrow = (word >> 57 & 1) != 0,
+	};
+}
+
+static unsigned slots_used(const struct token_segment *segment)
+{
+	uint64_t used = word_load(&segment->slots_used);
+
+	return used < TOKEN_SLOTS ? (unsigned)used : TOKEN_SLOTS;
+}
+
+static struct token_slot *own(const struct token_seat *seat)
+{
+	return &seat->segment->slots[seat->slot];
+}
+
+static bool is_tenant(const struct token_slot *slot)
+{
+	return word_load(&slot->group) != 0;
+}
+
+static uint64_t v_of(const struct token_slot *slot)
+{
+	uint64_t v = word_load(&slot->v);
+
+	return v < V_MOST ? v : V_MOST;
+}
+
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The slot that holds the token, or TOKEN_NO_SLOT. */
+static unsigned slot_of(uint64_t holder)
+{
+	uint64_t slot = (holder & HOLDER_MASK) - 1;
+
+	return slot < TOKEN_SLOTS ? (unsigned)slot : TOKEN_NO_SLOT;
+}
+
+static bool swap_holder(struct token_segment *segment, uint64_t seen, unsigned slot)
+{
+	uint64_t next = ((seen >> HOLDER_BITS) + 1) << HOLDER_BITS;
+
+	return word_swap(&segment->holder, seen, next | (slot == TOKEN_NO_SLOT ? 0 : slot + 1));
+}
+
+/* Asks often enough that it can be expected to take the token. A time that lies ahead says nothing,
+ * but for what the clocks of two processors may differ. */
+static bool is_awake(const struct token_slot *slot, uint64_t now_ns)
+{
+	uint64_t seen_at_ns = word_load(&slot->seen_at_ns);
+
+	return now_ns - seen_at_ns < TOKEN_STALE_NS || seen_at_ns - now_ns < TOKEN_STALE_NS;
+}
+
+void token_enter(
+	struct token_seat *seat, uint64_t group, const struct token_entitlement *entitlement)
+{
+	struct token_slot *slot = own(seat);
+
+	word_store(&slot->entitlement, token_pack(entitlement));
+	word_store(&slot->group, group);
+}
+
+void token_clear(struct token_segment *segment, unsigned index)
+{
+	struct token_slot *slot = &segment->slots[index];
+	uint64_t holder = word_load(&segment->holder);
+
+	word_store(&slot->group, 0);
+	word_store(&slot->wants, TOKEN_IDLE);
+	word_store(&slot->granted_ns, 0);
+	atomic_store(&slot->credit_ns, 0);
+	word_store(&slot->drained_at_ns, 0);
+	word_store(&slot->seen_at_ns, 0);
+	word_store(&slot->entitlement, 0);
+	word_store(&slot->v, 0);
+	if (slot_of(holder) == index)
+		(void)swap_holder(segment, holder, TOKEN_NO_SLOT);
+}
+
+bool token_has_others(const struct token_seat *seat)
+{
+	for (unsigned i = 0; i < slots_used(seat->segment); i++) {
+		if (i != seat->slot && is_tenant(&seat->segment->slots[i]))
+			return true;
+	}
+	return false;
+}
+
+static struct token_entitlement entitlement_of(const struct token_slot *slot)
+{
+	return token_unpack(word_load(&slot->entitlement));
+}
+
+bool token_has_latency(const struct token_seat *seat)
+{
+	for (unsigned i = 0; i < slots_used(seat->segment); i++) {
+		const struct token_slot *slot = &seat->segment->slots[i];
+		if (i != seat->slot && is_tenant(slot) &&
+			entitlement_of(slot).class == TOKEN_LATENCY)
+			return true;
+	}
+	return false;
+}
+
+/* True for the first slot of its group. */
+static bool is_first(const struct token_segment *segment, unsigned index)
+{
+	uint64_t group = word_load(&segment->slots[index].group);
+
+	for (unsigned i = 0; i < index; i++) {
+		if (word_load(&segment->slots[i].group) == group)
+			return false;
+	}
+	return true;
+}
+
+/* A group has what its first process says, divided among those of its processes that want. */
+uint32_t token_rate_ppm(const struct token_seat *seat)
+{
+	const struct token_segment *segment = seat->segment;
+	uint64_t own_group = word_load(&own(seat)->group), guaranteed = 0, weights = 0;
+	unsigned used = slots_used(segment), siblings = 1;
+	struct token_entitlement ours = entitlement_of(own(seat));
+
+	for (unsigned i = 0; i < used; i++) {
+		const struct token_slot *slot = &segment->slots[i];
+		if (!is_tenant(slot))
+			continue;
+		if (word_load(&slot->group) == own_group && i != seat->slot)
+			siblings += word_load(&slot->wants) != TOKEN_IDLE;
+		if (!is_first(segment, i))
+			continue;
+		struct token_entitlement theirs = entitlement_of(slot);
+		if (word_load(&slot->group) == own_group)
+			ours = theirs;
+		guaranteed += theirs.guarantee_ppm;
+		weights += theirs.guarantee_ppm == 0 ? theirs.weight : 0;
+	}
+	uint64_t whole = PPM_WHOLE, rate;
+	if (weights > 0) {
+		uint64_t left = guaranteed < PPM_WHOLE ? PPM_WHOLE - guaranteed : 0;
+		whole -= greater(left, LEFT_LEAST_PPM);
+	}
+	if (ours.guarantee_ppm == 0)
+		rate = weights > 0 ? (PPM_WHOLE - whole) * ours.weight / weights : PPM_WHOLE;
+	else
+		rate = guaranteed > whole ? ours.guarantee_ppm * whole / guaranteed
+					  : ours.guarantee_ppm;
+	rate /= siblings;
+	return rate > 0 ? (uint32_t)rate : 1;
+}
+
+/* GPU time in terms of v, for a process of that rate. */
+static uint64_t v_for(uint64_t used_ns, uint32_t rate_ppm)
+{
+	unsigned __int128 v = (unsigned __int128)used_ns * PPM_WHOLE / rate_ppm;
+
+	return v < V_MOST ? (uint64_t)v : V_MOST;
+}
+
+void token_bill(struct token_seat *seat, int64_t used_ns)
+{
+	struct token_slot *slot = own(seat);
+	uint64_t v = v_of(slot);
+	uint64_t span = v_for((uint64_t)(used_ns < 0 ? -used_ns : used_ns), token_rate_ppm(seat));
+
+	v = used_ns < 0 ? v - lesser(span, v) : lesser(v + span, V_MOST);
+	word_store(&slot->v, v);
+	word_store(&slot->used_ns, word_load(&slot->used_ns) + (uint64_t)used_ns);
+	uint64_t newest = word_load(&seat->segment->newest_v);
+	while (newest < v && !word_swap(&seat->segment->newest_v, newest, v))
+		newest = word_load(&seat->segment->newest_v);
+}
+
+void token_publish(const struct token_seat *seat, uint64_t granted_ns, uint64_t drained_at_ns)
+{
+	struct token_slot *slot = own(seat);
+
+	word_store(&slot->drained_at_ns, drained_at_ns);
+	word_store(&slot->granted_ns, granted_ns);
+}
+
+int64_t token_take_credit(_Atomic int64_t *credit_ns)
+{
+	int64_t left_ns = atomic_exchange_explicit(credit_ns, 0, memory_order_relaxed);
+
+	return left_ns < -REVOKED_NS / 2 ? left_ns + REVOKED_NS : left_ns;
+}
+
+/* Of the credit it was given. */
+static int64_t spent_of(const struct token_slot *slot)
+{
+	int64_t left_ns = atomic_load_explicit(&slot->credit_ns, memory_order_relaxed);
+	uint64_t granted_ns = lesser(word_load(&slot->granted_ns), CREDIT_MOST_NS);
+
+	if (left_ns < -REVOKED_NS / 2)
+		left_ns += REVOKED_NS;
+	if (left_ns < 0)
+		left_ns = 0;
+	return left_ns < (int64_t)granted_ns ? (int64_t)granted_ns - left_ns : 0;
+}
+
+/* Looks at the holder. What it spends without asking is seen by its credit alone: it was let go
+ * when that is first noticed at the latest. */
+static void look(struct token_seat *seat, uint64_t holder, uint64_t now_ns)
+{
+	const struct token_slot *slot = &seat->segment->slots[slot_of(holder)];
+	struct token_eye *eye = &seat->eye;
+	struct token_eye seen = {
+		.holder = holder,
+		.drained_at_ns = word_load(&slot->drained_at_ns),
+		.granted_ns = word_load(&slot->granted_ns),
+		.spent_ns = spent_of(slot),
+		.wants = word_load(&slot->wants),
+		.used_ns = word_load(&slot->used_ns),
+		.drain_ns = eye->drain_ns,
+		.changed_at_ns = now_ns,
+	};
+	bool is_same = seen.holder == eye->holder && seen.drained_at_ns == eye->drained_at_ns &&
+		       seen.granted_ns == eye->granted_ns && seen.used_ns == eye->used_ns;
+	int64_t more_ns = is_same ? seen.spent_ns - eye->spent_ns : seen.spent_ns;
+
+	if (is_same && more_ns == 0 && seen.wants == eye->wants)
+		return;
+	if (!is_same)
+		seen.drain_ns = seen.drained_at_ns;
+	if (more_ns > 0)
+		seen.drain_ns = greater(seen.drain_ns, now_ns) + (uint64_t)more_ns;
+	*eye = seen;
+}
+
+static uint64_t drain_of(struct token_seat *seat, unsigned index, uint64_t holder, uint64_t now_ns)
+{
+	const struct token_slot *slot = &seat->segment->slots[index];
+
+	if (index == slot_of(holder)) {
+		look(seat, holder, now_ns);
+		return seat->eye.drain_ns;
+	}
+	return word_load(&slot->drained_at_ns) + (uint64_t)spent_of(slot);
+}
+
+uint64_t token_others_drain_ns(struct token_seat *seat, uint64_t now_ns)
+{
+	uint64_t holder = word_load(&seat->segment->holder), last_ns = 0;
+
+	for (unsigned i = 0; i < slots_used(seat->segment); i++) {
+		if (i != seat->slot && is_tenant(&seat->segment->slots[i]))
+			last_ns = greater(last_ns, drain_of(seat, i, holder, now_ns));
+	}
+	return last_ns;
+}
+
+uint64_t token_others_used_ns(const struct token_seat *seat)
+{
+	uint64_t used_ns = 0;
+
+	for (unsigned i = 0; i < slots_used(seat->segment); i++) {
+		const struct token_slot *slot = &seat->segment->slots[i];
+		if (i != seat->slot)
+			used_ns += word_load(&slot->used_ns) + (uint64_t)spent_of(slot);
+	}
+	return used_ns;
+}
+
+/* Who waits and should have the token next, but for one; and how many do. */
+static unsigned find_best(
+	const struct token_segment *segment, unsigned but, uint64_t now_ns, unsigned *ret_count)
+{
+	unsigned best = TOKEN_NO_SLOT;
+	uint64_t best_want = 0, best_v = 0;
+
+	*ret_count = 0;
+	for (unsigned i = 0; i < slots_used(segment); i++) {
+		const struct token_slot *slot = &segment->slots[i];
+		uint64_t want = word_load(&slot->wants), v = v_of(slot);
+		if (i == but || want == TOKEN_IDLE || !is_tenant(slot) || !is_awake(slot, now_ns))
+			continue;
+		++*ret_count;
+		if (best == TOKEN_NO_SLOT || want < best_want ||
+			(want == best_want && v < best_v)) {
+			best = i;
+			best_want = want;
+			best_v = v;
+		}
+	}
+	return best;
+}
+
+/* By so much v the holder goes beyond who waits. Turns get shorter with the rate of who has them,
+ * not with their number. */
+static uint64_t span_of(const struct token_seat *seat, unsigned waiting)
+{
+	return seat->quantum_ns * (waiting + 1);
+}
+
+/* Who has not used its part has a claim to it, as far back as gets the token at once if it was
+ * idle, and while it was not, far enough to make up for others' long commands. */
+static void limit_claim(struct token_seat *seat, uint64_t now_ns)
+{
+	struct token_segment *segment = seat->segment;
+	struct token_slot *slot = own(seat);
+	unsigned holder = slot_of(word_load(&segment->holder)), active = 0;
+	uint64_t least_v = V_MOST, claim_v = CLAIM_MOST_NS;
+
+	for (unsigned i = 0; i < slots_used(segment); i++) {
+		const struct token_slot *other = &segment->slots[i];
+		if (i == seat->slot || !is_tenant(other) ||
+			(i != holder && word_load(&other->wants) == TOKEN_IDLE))
+			continue;
+		least_v = lesser(least_v, v_of(other));
+		active++;
+	}
+	if (active == 0)
+		least_v = lesser(word_load(&segment->newest_v), V_MOST);
+	if (now_ns > greater(seat->rested_at_ns, word_load(&slot->drained_at_ns)) + PAUSE_NS)
+		claim_v = 2 * span_of(seat, active > 0 ? active : 1);
+	if (least_v > claim_v && v_of(slot) < least_v - claim_v)
+		word_store(&slot->v, least_v - claim_v);
+}
+
+static void set_want(struct token_seat *seat, enum token_want want, uint64_t now_ns)
+{
+	struct token_slot *slot = own(seat);
+
+	if (word_load(&slot->wants) == TOKEN_IDLE || !is_awake(slot, now_ns))
+		limit_claim(seat, now_ns);
+	word_store(&slot->wants, want);
+	word_store(&slot->seen_at_ns, now_ns);
+}
+
+bool token_is_held(const struct token_seat *seat)
+{
+	return slot_of(word_load(&seat->segment->holder)) == seat->slot;
+}
+
+/* A holder that does not want the token is idle when it has not launched for a while; one that does
+ * asks again and again, unless it has stopped. In either case what it has on the device must have
+ * ended. */
+static uint64_t lost_at_ns(const struct token_seat *seat, const struct token_slot *slot)
+{
+	const struct token_eye *eye = &seat->eye;
+
+	if (eye->wants == TOKEN_IDLE)
+		return greater(eye->changed_at_ns, eye->drain_ns) + TOKEN_IDLE_NS;
+	return greater(word_load(&slot->seen_at_ns) + TOKEN_STALE_NS, eye->drain_ns);
+}
+
+/* Its next launch goes the slow way, and asks for the token. */
+static void revoke(struct token_slot *slot)
+{
+	int64_t left_ns = atomic_load(&slot->credit_ns);
+
+	while (left_ns >= 0 &&
+		!atomic_compare_exchange_weak(&slot->credit_ns, &left_ns, left_ns - REVOKED_NS))
+		;
+}
+
+/* How long to wait for another's token, or 0 where we have got it. */
+static uint64_t take_or_wait(struct token_seat *seat, uint64_t holder, uint64_t now_ns)
+{
+	struct token_segment *segment = seat->segment;
+	unsigned count, index = slot_of(holder);
+
+	if (index == TOKEN_NO_SLOT) {
+		if (find_best(segment, TOKEN_NO_SLOT, now_ns, &count) != seat->slot &&
+			now_ns - seat->waits_since_ns < TOKEN_NAP_NS)
+			return LOOK_AGAIN_NS;
+		return swap_holder(segment, holder, seat->slot) ? 0 : LOOK_AGAIN_NS;
+	}
+	struct token_slot *slot = &segment->slots[index];
+	look(seat, holder, now_ns);
+	uint64_t at_ns = lost_at_ns(seat, slot);
+	/* Who should have it takes it, and if he does not, somebody does. */
+	if (find_best(segment, index, now_ns, &count) != seat->slot)
+		at_ns += TOKEN_NAP_NS;
+	if (at_ns <= now_ns) {
+		if (!swap_holder(segment, holder, seat->slot))
+			return LOOK_AGAIN_NS;
+		revoke(slot);
+		return 0;
+	}
+	return greater(lesser(at_ns - now_ns, TOKEN_NAP_NS), LOOK_AGAIN_NS);
+}
+
+/* Gone on without the token: the wait has been too long. */
+static bool is_out_of_patience(struct token_seat *seat, uint64_t now_ns)
+{
+	if (seat->waits_since_ns == 0)
+		seat->waits_since_ns = now_ns;
+	if (now_ns - seat->waits_since_ns < TOKEN_PATIENCE_NS)
+		return false;
+	seat->waits_since_ns = 0;
+	return true;
+}
+
+/* 0 where the token is ours and others have as good as nothing left on the device. */
+static uint64_t get_token(struct token_seat *seat, uint64_t now_ns)
+{
+	uint64_t holder = word_load(&seat->segment->holder);
+
+	if (slot_of(holder) != seat->slot) {
+		seat->has_turn = false;
+		uint64_t wait_ns = take_or_wait(seat, holder, now_ns);
+		if (wait_ns > 0)
+			return wait_ns;
+	}
+	if (!seat->has_turn) {
+		seat->has_turn = true;
+		seat->turn_v = v_of(own(seat));
+	}
+	uint64_t drain_ns = token_others_drain_ns(seat, now_ns);
+	if (drain_ns <= now_ns + TOKEN_OVERLAP_NS)
+		return 0;
+	uint64_t wait_ns = drain_ns - now_ns - TOKEN_OVERLAP_NS;
+	return greater(lesser(wait_ns, TOKEN_NAP_NS), LOOK_AGAIN_NS);
+}
+
+uint64_t token_turn_ns(const struct token_seat *seat, uint64_t now_ns)
+{
+	const struct token_slot *slot = own(seat);
+	unsigned waiting, best = find_best(seat->segment, seat->slot, now_ns, &waiting);
+
+	if (best == TOKEN_NO_SLOT)
+		return UINT64_MAX;
+	const struct token_slot *other = &seat->segment->slots[best];
+	uint64_t want = word_load(&slot->wants), other_want = word_load(&other->wants);
+	if (want == TOKEN_BORROWING && other_want == TOKEN_ENTITLED)
+		return 0;
+	if (want == TOKEN_ENTITLED && other_want == TOKEN_BORROWING)
+		return UINT64_MAX;
+	uint32_t rate_ppm = token_rate_ppm(seat);
+	uint64_t v = v_of(slot), end_v = v_of(other) + span_of(seat, waiting);
+	end_v = greater(end_v, seat->turn_v + v_for(TURN_LEAST_NS, rate_ppm));
+	if (v >= end_v)
+		return 0;
+	unsigned __int128 left_ns = (unsigned __int128)(end_v - v) * rate_ppm / PPM_WHOLE;
+	return left_ns > 0 ? (uint64_t)left_ns : 1;
+}
+
+/* Gives the token to who waits and should have it next, else to nobody. */
+static unsigned pass(struct token_seat *seat, uint64_t now_ns)
+{
+	uint64_t holder = word_load(&seat->segment->holder);
+	unsigned waiting, best = find_best(seat->segment, seat->slot, now_ns, &waiting);
+
+	if (slot_of(holder) != seat->slot)
+		return TOKEN_NO_SLOT;
+	seat->has_turn = false;
+	return swap_holder(seat->segment, holder, best) ? best : TOKEN_NO_SLOT;
+}
+
+uint64_t token_ask(
+	struct token_seat *seat, enum token_want want, uint64_t now_ns, unsigned *ret_ring)
+{
+	*ret_ring = TOKEN_NO_SLOT;
+	set_want(seat, want, now_ns);
+	if (is_out_of_patience(seat, now_ns))
+		return 0;
+	uint64_t wait_ns = get_token(seat, now_ns);
+	if (token_is_held(seat) && token_turn_ns(seat, now_ns) == 0) {
+		*ret_ring = pass(seat, now_ns);
+		wait_ns = TOKEN_NAP_NS;
+	}
+	if (wait_ns == 0)
+		seat->waits_since_ns = 0;
+	return wait_ns;
+}
+
+void token_rest(struct token_seat *seat, uint64_t now_ns)
+{
+	seat->waits_since_ns = 0;
+	seat->rested_at_ns = now_ns;
+	word_store(&own(seat)->wants, TOKEN_IDLE);
+}
+
+unsigned token_leave(struct token_seat *seat, uint64_t now_ns)
+{
+	token_rest(seat, now_ns);
+	return pass(seat, now_ns);
+}
