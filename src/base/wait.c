@@ -26,7 +26,8 @@ void wait_wake_all(_Atomic uint32_t *word)
 {
 	int saved_errno = errno;
 
-	atomic_fetch_add_explicit(word, 1, memory_order_relaxed);
+	/* release: whoever sees the change by an acquire sees all that came before */
+	atomic_fetch_add_explicit(word, 1, memory_order_release);
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 	errno = saved_errno;
 }

@@ -14,7 +14,7 @@
  * errno. */
 void wait_at_most(_Atomic uint32_t *word, uint32_t seen, uint64_t ns);
 
-/* Changes the word and wakes all that wait for it. Keeps errno. */
+/* Changes the word (release) and wakes all that wait for it. Keeps errno. */
 void wait_wake_all(_Atomic uint32_t *word);
 
 #endif

@@ -61,7 +61,7 @@ static int make_segment(const struct group_identity *group)
 		return refuse("", reason.text);
 	if (group->kind == GROUP_BY_NAME)
 		run_group_clean_up(group->folder);
-	if (!segment_file_open(group->path, &fd, &text))
+	if (!segment_file_open(group->path, &segment_kind_group, &fd, &text))
 		return refuse(group->path, text);
 	close(fd);
 	return 0;

@@ -321,9 +321,9 @@ bool segment_peek(const char *name, struct segment_view *ret_view, const char **
 	struct segment_view view = {0};
 	int fd;
 
-	if (!segment_file_peek(name, &fd, ret_reason))
+	if (!segment_file_peek(name, &segment_kind_group, &fd, ret_reason))
 		return false;
-	struct segment *segment = segment_file_map(fd, false);
+	struct segment *segment = segment_file_map(fd, &segment_kind_group, false);
 	for (unsigned i = 0; segment != NULL && i < SEGMENT_SLOTS; i++) {
 		if (word_load(&segment->owners[i]) != 0 && !segment_file_is_free(fd, i))
 			view.member_count++;

@@ -53,20 +53,41 @@ static const char *reason_of(int error)
 	return "it cannot be opened or made";
 }
 
-static const char *find_damage(const struct segment_header *header)
+const struct segment_kind segment_kind_group = {
+	.magic = {'c', 'u', 's', 'l', 'i', 'c', 'e', '\n'},
+	.version = SEGMENT_VERSION,
+	.size = sizeof(struct segment),
+	.slot_count = SEGMENT_SLOTS,
+	.device_count = SEGMENT_DEVICES,
+};
+
+static struct segment_header header_of(const struct segment_kind *kind)
 {
-	if (memcmp(header->magic, SEGMENT_MAGIC, sizeof(header->magic)) != 0)
+	struct segment_header header = {
+		.version = kind->version,
+		.size = kind->size,
+		.slot_count = kind->slot_count,
+		.device_count = kind->device_count,
+	};
+
+	memcpy(header.magic, kind->magic, sizeof(header.magic));
+	return header;
+}
+
+static const char *find_damage(const struct segment_header *header, const struct segment_kind *kind)
+{
+	if (memcmp(header->magic, kind->magic, sizeof(header->magic)) != 0)
 		return "it is no segment of cuslice";
-	if (header->version != SEGMENT_VERSION)
+	if (header->version != kind->version)
 		return "another version of cuslice made it; stop its processes and remove it";
-	if (header->size != sizeof(struct segment) || header->slot_count != SEGMENT_SLOTS ||
-		header->device_count != SEGMENT_DEVICES)
+	if (header->size != kind->size || header->slot_count != kind->slot_count ||
+		header->device_count != kind->device_count)
 		return "it is damaged; stop its processes and remove it";
 	return NULL;
 }
 
 /* A reason why what is open is no segment, or NULL. */
-static const char *check(int fd)
+static const char *check(int fd, const struct segment_kind *kind)
 {
 	struct segment_header header;
 	struct stat status;
@@ -77,35 +98,29 @@ static const char *check(int fd)
 		return "it is no regular file";
 	if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header))
 		return "it is too short for a segment of cuslice; remove it";
-	const char *reason = find_damage(&header);
-	if (reason == NULL && status.st_size != (off_t)sizeof(struct segment))
+	const char *reason = find_damage(&header, kind);
+	if (reason == NULL && status.st_size != (off_t)kind->size)
 		reason = "it has been cut; stop its processes and remove it";
 	return reason;
 }
 
 /* Beyond this limit the kernel would not only refuse, but send a signal that ends the program. */
-static bool is_within_file_limit(void)
+static bool is_within_file_limit(const struct segment_kind *kind)
 {
 	struct rlimit limit;
 
 	return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-	       limit.rlim_cur >= sizeof(struct segment);
+	       limit.rlim_cur >= kind->size;
 }
 
 /* 0 or an errno. */
-static int fill(int fd)
+static int fill(int fd, const struct segment_kind *kind)
 {
-	static const struct segment_header header = {
-		.magic = {'c', 'u', 's', 'l', 'i', 'c', 'e', '\n'},
-		.version = SEGMENT_VERSION,
-		.size = sizeof(struct segment),
-		.slot_count = SEGMENT_SLOTS,
-		.device_count = SEGMENT_DEVICES,
-	};
+	struct segment_header header = header_of(kind);
 	int res;
 
 	do
-		res = fallocate(fd, 0, 0, sizeof(struct segment));
+		res = fallocate(fd, 0, 0, kind->size);
 	while (res != 0 && errno == EINTR);
 	if (res != 0)
 		return errno;
@@ -117,7 +132,7 @@ static int fill(int fd)
 }
 
 /* Under a name that nobody looks for, where the file system knows no files without name. */
-static int link_named(const char *path)
+static int link_named(const char *path, const struct segment_kind *kind)
 {
 	char name[MAX_PATH + 40];
 
@@ -126,7 +141,7 @@ static int link_named(const char *path)
 	int fd = open(name, OPEN_FLAGS | O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return errno;
-	int error = fill(fd);
+	int error = fill(fd, kind);
 	if (error == 0 && link(name, path) != 0)
 		error = errno;
 	unlink(name);
@@ -136,7 +151,7 @@ static int link_named(const char *path)
 
 /* Makes the file without a name, which a process that is killed meanwhile leaves nothing of, and
  * gives it its name when it is complete. 0 or an errno; EEXIST where another was faster. */
-static int make(const char *path)
+static int make(const char *path, const struct segment_kind *kind)
 {
 	char directory[MAX_PATH], self[40];
 
@@ -145,17 +160,17 @@ static int make(const char *path)
 	directory[length] = '\0';
 	int fd = open(length == 0 ? "/" : directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return errno == EOPNOTSUPP || errno == EISDIR ? link_named(path) : errno;
-	int error = fill(fd);
+		return errno == EOPNOTSUPP || errno == EISDIR ? link_named(path, kind) : errno;
+	int error = fill(fd, kind);
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	if (error == 0 && linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0)
-		error = errno == ENOENT || errno == EXDEV ? link_named(path) : errno;
+		error = errno == ENOENT || errno == EXDEV ? link_named(path, kind) : errno;
 	close(fd);
 	return error;
 }
 
 /* NULL or a reason. */
-static const char *open_or_make(const char *path, int *ret_fd)
+static const char *open_or_make(const char *path, const struct segment_kind *kind, int *ret_fd)
 {
 	for (int i = 0; i < ATTEMPTS; i++) {
 		int fd = open(path, OPEN_FLAGS | O_RDWR);
@@ -165,25 +180,25 @@ static const char *open_or_make(const char *path, int *ret_fd)
 		}
 		if (errno != ENOENT)
 			return reason_of(errno);
-		if (!is_within_file_limit())
+		if (!is_within_file_limit(kind))
 			return "the process may not make files of 1 MiB (RLIMIT_FSIZE)";
-		int error = make(path);
+		int error = make(path, kind);
 		if (error != 0 && error != EEXIST)
 			return reason_of(error);
 	}
 	return "others keep removing it";
 }
 
-static const char *open_checked(const char *path, int *ret_fd)
+static const char *open_checked(const char *path, const struct segment_kind *kind, int *ret_fd)
 {
 	int fd = -1;
 
 	if (path[0] != '/' || strlen(path) >= MAX_PATH)
 		return "its name is not absolute, or too long";
-	const char *reason = open_or_make(path, &fd);
+	const char *reason = open_or_make(path, kind, &fd);
 	if (reason != NULL)
 		return reason;
-	reason = check(fd);
+	reason = check(fd, kind);
 	if (reason != NULL)
 		close(fd);
 	else
@@ -191,10 +206,11 @@ static const char *open_checked(const char *path, int *ret_fd)
 	return reason;
 }
 
-bool segment_file_open(const char *path, int *ret_fd, const char **ret_reason)
+bool segment_file_open(
+	const char *path, const struct segment_kind *kind, int *ret_fd, const char **ret_reason)
 {
 	int saved_errno = errno;
-	const char *reason = open_checked(path, ret_fd);
+	const char *reason = open_checked(path, kind, ret_fd);
 
 	if (reason != NULL)
 		*ret_reason = reason;
@@ -202,7 +218,8 @@ bool segment_file_open(const char *path, int *ret_fd, const char **ret_reason)
 	return reason == NULL;
 }
 
-bool segment_file_peek(const char *path, int *ret_fd, const char **ret_reason)
+bool segment_file_peek(
+	const char *path, const struct segment_kind *kind, int *ret_fd, const char **ret_reason)
 {
 	int saved_errno = errno;
 	const char *reason = NULL;
@@ -211,7 +228,7 @@ bool segment_file_peek(const char *path, int *ret_fd, const char **ret_reason)
 	if (fd < 0)
 		reason = errno == ENOENT ? "it does not exist" : reason_of(errno);
 	else
-		reason = check(fd);
+		reason = check(fd, kind);
 	if (reason == NULL)
 		*ret_fd = fd;
 	else if (fd >= 0)
@@ -264,14 +281,14 @@ bool segment_file_reopen(const char *path, const struct segment_file_id *id, int
 	return is_same;
 }
 
-struct segment *segment_file_map(int fd, bool is_writable)
+void *segment_file_map(int fd, const struct segment_kind *kind, bool is_writable)
 {
 	int saved_errno = errno;
 	int protection = is_writable ? PROT_READ | PROT_WRITE : PROT_READ;
-	void *start = mmap(NULL, sizeof(struct segment), protection, MAP_SHARED, fd, 0);
+	void *start = mmap(NULL, kind->size, protection, MAP_SHARED, fd, 0);
 
 	if (start != MAP_FAILED)
-		madvise(start, sizeof(struct segment), MADV_DONTFORK);
+		madvise(start, kind->size, MADV_DONTFORK);
 	errno = saved_errno;
 	return start == MAP_FAILED ? NULL : start;
 }

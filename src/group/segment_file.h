@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * The file of a group's segment: made complete or not at all, and nothing else taken for one.
+ * The file of a segment: made complete or not at all, and nothing else taken for one.
  */
 #ifndef CUSLICE_GROUP_SEGMENT_FILE_H
 #define CUSLICE_GROUP_SEGMENT_FILE_H
@@ -11,6 +11,13 @@
 
 #include <stdbool.h>
 
+/* What the file begins with, a struct segment_header; zeroes behind it. */
+struct segment_kind {
+	char magic[8];
+	uint32_t version, size, slot_count, device_count;
+};
+extern const struct segment_kind segment_kind_group; /* struct segment */
+
 /* Opens the segment at `path`, a full name in an existing directory, and makes it where there is
  * none: of several that make it at a time one wins, and all use that one. Made by root it is for
  * all users that reach the directory, else for its own user. Its memory is set aside when it is
@@ -19,10 +26,12 @@
  * ret_reason  static text; set where false is returned
  * Threads: any. Keeps errno.
  */
-bool segment_file_open(const char *path, int *ret_fd, const char **ret_reason) MUST_CHECK;
+bool segment_file_open(const char *path, const struct segment_kind *kind, int *ret_fd,
+	const char **ret_reason) MUST_CHECK;
 
 /* Opens it to look at only. False also where there is none. */
-bool segment_file_peek(const char *path, int *ret_fd, const char **ret_reason) MUST_CHECK;
+bool segment_file_peek(const char *path, const struct segment_kind *kind, int *ret_fd,
+	const char **ret_reason) MUST_CHECK;
 
 /* Which file it is, whatever its name is by now. */
 struct segment_file_id {
@@ -39,7 +48,7 @@ bool segment_file_reopen(
 
 /* Maps a whole segment, read-only for one that was opened to look at. A forked child does not have
  * the mapping. NULL without memory. */
-struct segment *segment_file_map(int fd, bool is_writable) MUST_CHECK;
+void *segment_file_map(int fd, const struct segment_kind *kind, bool is_writable) MUST_CHECK;
 
 /* The locks on the bytes of the slots, held by an open file description (F_OFD_SETLK). True where
  * it was to be had; where it could be had, for is_free. Never waits. */

@@ -14,7 +14,6 @@
 
 #include <stddef.h>
 
-#define SEGMENT_MAGIC   "cuslice\n"
 #define SEGMENT_VERSION 1u
 
 /* A process holds one slot: a write lock on the byte of this number in the file. */

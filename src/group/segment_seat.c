@@ -82,7 +82,7 @@ static const char *take_slot(int fd, struct segment_seat *ret_seat)
 	if (seat.slot == SEGMENT_SLOTS)
 		return all_taken;
 	if (segment_file_identify(fd, &seat.file))
-		seat.segment = segment_file_map(fd, true);
+		seat.segment = segment_file_map(fd, &segment_kind_group, true);
 	if (seat.segment == NULL)
 		return "no memory to map it in";
 	if (word_load(&seat.segment->owners[seat.slot]) != 0)
@@ -100,7 +100,7 @@ static const char *try_take(const char *path, struct segment_seat *ret_seat)
 	const char *reason;
 	int fd;
 
-	if (!segment_file_open(path, &fd, &reason))
+	if (!segment_file_open(path, &segment_kind_group, &fd, &reason))
 		return reason;
 	reason = take_slot(fd, ret_seat);
 	close(fd);

@@ -16,7 +16,6 @@
 
 #include <stddef.h>
 
-#define TOKEN_MAGIC   "cuslice\t"
 #define TOKEN_VERSION 1u
 #define TOKEN_SLOTS   256u
 

@@ -46,7 +46,7 @@ static int opened(void)
 	const char *reason = NULL;
 	int fd = -1;
 
-	if (!segment_file_open(path, &fd, &reason))
+	if (!segment_file_open(path, &segment_kind_group, &fd, &reason))
 		fail_msg("%s", reason);
 	return fd;
 }
@@ -57,13 +57,13 @@ static void must_be_refused(const char *text)
 	int fd = 42;
 
 	errno = 43;
-	assert_false(segment_file_open(path, &fd, &reason));
+	assert_false(segment_file_open(path, &segment_kind_group, &fd, &reason));
 	assert_int_equal(fd, 42);
 	assert_int_equal(errno, 43);
 	assert_non_null(reason);
 	if (strstr(reason, text) == NULL)
 		fail_msg("%s", reason);
-	assert_false(segment_file_peek(path, &fd, &reason));
+	assert_false(segment_file_peek(path, &segment_kind_group, &fd, &reason));
 	assert_int_equal(fd, 42);
 }
 
@@ -87,7 +87,7 @@ static void open_makes_it_complete(void **state)
 	assert_true((uint64_t)status.st_blocks * 512 >= sizeof(struct segment));
 	assert_int_equal(status.st_mode & 0777, geteuid() == 0 ? 0666 : 0600);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	struct segment *segment = segment_file_map(fd, true);
+	struct segment *segment = segment_file_map(fd, &segment_kind_group, true);
 	assert_non_null(segment);
 	for (size_t i = sizeof(struct segment_header); i < sizeof(*segment); i++) {
 		if (((const char *)segment)[i] != 0)
@@ -131,7 +131,8 @@ static void open_by_many_at_a_time_gives_all_the_same(void **state)
 				continue;
 			const char *reason;
 			int fd;
-			if (!segment_file_open(path, &fd, &reason) || fstat(fd, &status) != 0 ||
+			if (!segment_file_open(path, &segment_kind_group, &fd, &reason) ||
+				fstat(fd, &status) != 0 ||
 				write(pipes[1], &status, sizeof(status)) != sizeof(status))
 				_exit(1);
 			_exit(0);
@@ -237,11 +238,11 @@ static void impossible_names_are_refused(void **state)
 
 	(void)state;
 	memset(longest, '/', sizeof(longest) - 1);
-	assert_false(segment_file_open(longest, &fd, &reason));
+	assert_false(segment_file_open(longest, &segment_kind_group, &fd, &reason));
 	assert_string_equal(reason, "its name is not absolute, or too long");
-	assert_false(segment_file_open("a.group", &fd, &reason));
-	assert_false(segment_file_open("", &fd, &reason));
-	assert_false(segment_file_open("/nowhere/at/all.group", &fd, &reason));
+	assert_false(segment_file_open("a.group", &segment_kind_group, &fd, &reason));
+	assert_false(segment_file_open("", &segment_kind_group, &fd, &reason));
+	assert_false(segment_file_open("/nowhere/at/all.group", &segment_kind_group, &fd, &reason));
 	assert_string_equal(reason, "its directory does not exist");
 	close(opened()); /* what teardown removes */
 }
@@ -258,7 +259,7 @@ static void limit_of_file_sizes_is_a_reason_and_no_death(void **state)
 		const char *reason = "";
 		int fd;
 		setrlimit(RLIMIT_FSIZE, &limit);
-		bool is_open = segment_file_open(path, &fd, &reason);
+		bool is_open = segment_file_open(path, &segment_kind_group, &fd, &reason);
 		_exit(!is_open && strstr(reason, "RLIMIT_FSIZE") != NULL ? 0 : 1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -283,7 +284,7 @@ static void permissions_are_a_reason(void **state)
 		int fd;
 		if (setgid(65534) != 0 || setuid(65534) != 0)
 			_exit(2);
-		_exit(!segment_file_open(path, &fd, &reason) &&
+		_exit(!segment_file_open(path, &segment_kind_group, &fd, &reason) &&
 					strcmp(reason, "permission denied") == 0
 				? 0
 				: 1);
@@ -303,12 +304,12 @@ static void full_file_system_is_a_reason_and_leaves_nothing(void **state)
 	if (mount("none", folder, "tmpfs", 0, "size=512k") != 0)
 		skip();
 	snprintf(inside, sizeof(inside), "%s/b.group", folder);
-	assert_false(segment_file_open(inside, &fd, &reason));
+	assert_false(segment_file_open(inside, &segment_kind_group, &fd, &reason));
 	assert_non_null(strstr(reason, "no room"));
 	assert_int_equal(rmdir(inside), -1);
 	assert_int_equal(errno, ENOENT);
 	assert_int_equal(mount("none", folder, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
-	assert_false(segment_file_open(inside, &fd, &reason));
+	assert_false(segment_file_open(inside, &segment_kind_group, &fd, &reason));
 	assert_non_null(strstr(reason, "read-only"));
 	assert_int_equal(umount(folder), 0);
 }
@@ -327,7 +328,7 @@ static void locks_are_seen_by_others_and_go_with_the_mapping(void **state)
 	assert_false(segment_file_is_free(other, 255));
 	assert_true(segment_file_is_free(other, 254));
 	assert_false(segment_file_lock(other, 255));
-	struct segment *segment = segment_file_map(fd, true);
+	struct segment *segment = segment_file_map(fd, &segment_kind_group, true);
 	close(fd);
 	assert_false(segment_file_is_free(other, 255));
 	munmap(segment, sizeof(*segment));
