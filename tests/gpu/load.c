@@ -7,6 +7,7 @@
  *
  *	hello                       who it is, and the step of the GPU's own clock
  *	run WORKLOAD LEAD_MS MS     works (load.h); the line "begun" comes when the lead-in is over
+ *	requests PERIOD_MS MS       1 ms of work again and again; how long that took
  *	launch BATCHES              what a launch costs
  *	clocks MS                   how the GPU's clocks go beside the host's
  *	take BYTES                  allocates and keeps; says how that ended
@@ -74,8 +75,19 @@ static void run(const char *name, unsigned long long lead_ms, unsigned long long
 	probe_say("busy_ns", "%llu", (unsigned long long)result.busy_ns);
 	probe_say("most_per_s", "%.3f", result.most_per_s);
 	probe_say("least_per_s", "%.3f", result.least_per_s);
+	probe_say("gap_ns", "%llu", (unsigned long long)result.gap_ns);
 	probe_say("billed_ns", "%llu", /* lead-in included */
 		(unsigned long long)(slice_now().gpu_time_ns - before.gpu_time_ns));
+}
+
+static void request(unsigned long long period_ms, unsigned long long time_ms)
+{
+	struct load_requests found = load_request(period_ms * MS, time_ms * MS);
+
+	probe_say("requests", "%llu", (unsigned long long)found.count);
+	probe_say("p50_ns", "%llu", (unsigned long long)found.p50_ns);
+	probe_say("p99_ns", "%llu", (unsigned long long)found.p99_ns);
+	probe_say("busy_ns", "%llu", (unsigned long long)found.busy_ns);
 }
 
 static void launch(int batches)
@@ -149,6 +161,9 @@ static void obey(const char *line)
 	} else if (sscanf(line, "run %31s %llu %llu", name, &first, &second) == 3 &&
 		   load_knows(name)) {
 		run(name, first, second);
+	} else if (sscanf(line, "requests %llu %llu", &first, &second) == 2 && first > 0 &&
+		   second > 0) {
+		request(first, second);
 	} else if (sscanf(line, "launch %llu", &first) == 1) {
 		launch((int)first);
 	} else if (sscanf(line, "clocks %llu", &first) == 1) {

@@ -15,6 +15,7 @@ struct load_result {
 	uint64_t busy_ns; /* sum of first begin to last end of each, by the GPU's own clock; 0 where
 			   * the kernels did not write it (a simulated GPU) */
 	double most_per_s, least_per_s; /* in any window of one second; 0 where there is none */
+	uint64_t gap_ns;                /* the longest without the end of a batch */
 };
 
 extern const char kernels_ptx[]; /* kernels.ptx */
@@ -28,6 +29,16 @@ bool load_knows(const char *name);
 /* Works for `lead_ns`, prints the line "begun", works for `time_ns` more, waits for the end and
  * prints "ended". */
 struct load_result load_run(const char *name, uint64_t lead_ns, uint64_t time_ns);
+
+/* Requests of about 1 ms of work (workload "burn") that come at fixed times and are waited for. */
+struct load_requests {
+	uint64_t count;
+	uint64_t p50_ns, p99_ns; /* from when one was due to its end */
+	uint64_t busy_ns;        /* as in load_result */
+};
+
+/* One each `period_ns`, for `time_ns` (0 is no time). */
+struct load_requests load_request(uint64_t period_ns, uint64_t time_ns);
 
 /* The smallest step of the GPU's own clock, in ns; 0 on a simulated GPU. */
 uint64_t load_clock_step(void);

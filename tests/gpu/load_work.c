@@ -13,12 +13,15 @@
 #define THREADS       256
 #define BLOCKS_PER_SM 8
 /* Each of the two buffers: large beside any cache. */
-#define COPY_BYTES  (256ull << 20)
-#define GRAPH_NODES 64
-#define STEP_ROUNDS 2000 /* about 5 us */
-#define SPANS       (1u << 18)
-#define DEPTH       8 /* batches ahead of the GPU */
-#define MAX_BATCHES (1u << 16)
+#define COPY_BYTES   (256ull << 20)
+#define GRAPH_NODES  64
+#define STEP_ROUNDS  2000 /* about 5 us */
+#define SHORT_ROUNDS (20 * STEP_ROUNDS)
+#define BURN_ROUNDS  (200 * STEP_ROUNDS)
+#define LONG_ROUNDS  (40000 * STEP_ROUNDS)
+#define SPANS        (1u << 18)
+#define DEPTH        8 /* batches ahead of the GPU */
+#define MAX_BATCHES  (1u << 16)
 /* Of "duty.*": how long the GPU is busy at once. */
 #define DUTY_NS (2 * MS)
 
@@ -30,7 +33,7 @@ struct spans {
 
 static struct {
 	CUstream stream;
-	CUfunction copy, step, advance, spin;
+	CUfunction copy, step, brief, burn, lasting, advance, spin;
 	CUgraphExec graph;
 	CUdeviceptr from, to, sink;
 	struct spans spans;
@@ -65,6 +68,30 @@ static void launch_copy(void)
 
 	spans.offset = (unsigned int)(load.launched % SPANS);
 	launch(load.copy, load.blocks * BLOCKS_PER_SM, params);
+}
+
+static void launch_step(CUfunction function, int rounds)
+{
+	struct spans spans = load.spans;
+	void *params[] = {&spans, &load.sink, &rounds};
+
+	spans.offset = (unsigned int)(load.launched % SPANS);
+	launch(function, load.blocks, params);
+}
+
+static void launch_short(void)
+{
+	launch_step(load.brief, SHORT_ROUNDS);
+}
+
+static void launch_burn(void)
+{
+	launch_step(load.burn, BURN_ROUNDS);
+}
+
+static void launch_long(void)
+{
+	launch_step(load.lasting, LONG_ROUNDS);
 }
 
 static void launch_graph(void)
@@ -106,13 +133,17 @@ static const struct workload {
 	const char *name;
 	void (*launch)(void);
 	unsigned int batch; /* launches between two looks at what has ended */
+	unsigned int depth; /* batches ahead of the GPU, DEPTH at most */
 	bool has_spans;
 } workloads[] = {
-	{"copy", launch_copy, 4, true},
-	{"graph", launch_graph, 2, true},
-	{"spin", launch_spin, 1, false},
-	{"duty.10", launch_duty_10, 1, false},
-	{"duty.50", launch_duty_50, 1, false},
+	{"copy", launch_copy, 4, DEPTH, true},
+	{"graph", launch_graph, 2, DEPTH, true},
+	{"short", launch_short, 8, DEPTH, true},
+	{"burn", launch_burn, 1, DEPTH, true},
+	{"long", launch_long, 1, 2, true},
+	{"spin", launch_spin, 1, DEPTH, false},
+	{"duty.10", launch_duty_10, 1, DEPTH, false},
+	{"duty.50", launch_duty_50, 1, DEPTH, false},
 };
 
 static const struct workload *find_workload(const char *name)
@@ -157,6 +188,9 @@ void load_prepare(void)
 	MUST(cuModuleLoadData(&module, kernels_ptx));
 	MUST(cuModuleGetFunction(&load.copy, module, "gpu_copy"));
 	MUST(cuModuleGetFunction(&load.step, module, "gpu_step"));
+	MUST(cuModuleGetFunction(&load.brief, module, "gpu_short"));
+	MUST(cuModuleGetFunction(&load.burn, module, "gpu_burn"));
+	MUST(cuModuleGetFunction(&load.lasting, module, "gpu_long"));
 	MUST(cuModuleGetFunction(&load.advance, module, "gpu_advance"));
 	MUST(cuModuleGetFunction(&load.spin, module, "gpu_spin"));
 	MUST(cuStreamCreate(&load.stream, CU_STREAM_NON_BLOCKING));
@@ -229,6 +263,16 @@ static void look_at_windows(
 	}
 }
 
+/* The longest time from the end of a batch to that of the next. */
+static void look_for_gap(struct load_result *result, uint64_t first, uint64_t count)
+{
+	for (uint64_t i = first + 1; i < count; i++) {
+		uint64_t gap_ns = load.times_ns[i] - load.times_ns[i - 1];
+		if (gap_ns > result->gap_ns)
+			result->gap_ns = gap_ns;
+	}
+}
+
 struct load_result load_run(const char *name, uint64_t lead_ns, uint64_t time_ns)
 {
 	const struct workload *workload = find_workload(name);
@@ -237,7 +281,7 @@ struct load_result load_run(const char *name, uint64_t lead_ns, uint64_t time_ns
 
 	clear_spans();
 	while (ended < submitted || !is_over) {
-		while (!is_over && submitted < ended + DEPTH)
+		while (!is_over && submitted < ended + workload->depth)
 			submit(workload, submitted++);
 		MUST(cuEventSynchronize(load.ends[ended % DEPTH]));
 		uint64_t now_ns = probe_now_ns();
@@ -258,7 +302,44 @@ struct load_result load_run(const char *name, uint64_t lead_ns, uint64_t time_ns
 		.wall_ns = load.times_ns[ended - 1] - load.times_ns[first],
 	};
 	look_at_windows(&result, workload->batch, first, ended);
+	look_for_gap(&result, first, ended);
 	if (workload->has_spans)
 		result.busy_ns = sum_spans((first + 1) * workload->batch, result.done);
 	return result;
+}
+
+static int compare(const void *left, const void *right)
+{
+	uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+static void sleep_until(uint64_t at_ns)
+{
+	struct timespec at = {
+		.tv_sec = (time_t)(at_ns / SECOND), .tv_nsec = (long)(at_ns % SECOND)};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
+		continue;
+}
+
+struct load_requests load_request(uint64_t period_ns, uint64_t time_ns)
+{
+	uint64_t due_ns = probe_now_ns(), end_ns = due_ns + time_ns;
+	struct load_requests found = {0};
+
+	clear_spans();
+	for (; due_ns < end_ns && found.count < MAX_BATCHES; due_ns += period_ns) {
+		sleep_until(due_ns);
+		launch_burn();
+		MUST(cuStreamSynchronize(load.stream));
+		load.times_ns[found.count++] = probe_now_ns() - due_ns;
+		load.launched++;
+	}
+	qsort(load.times_ns, found.count, sizeof(load.times_ns[0]), compare);
+	found.p50_ns = load.times_ns[(found.count - 1) / 2];
+	found.p99_ns = load.times_ns[(found.count * 99 + 99) / 100 - 1];
+	found.busy_ns = sum_spans(0, found.count);
+	return found;
 }

@@ -10,6 +10,7 @@ import family_checks as families
 import group_checks as groups
 import program_checks as program
 import share_checks as shares
+import tenant_checks as tenants
 from runner import Row
 
 CLIENT_KINDS = (
@@ -110,6 +111,24 @@ def group_rows():
               "within two points", 15, groups.check_group_share)
 
 
+def tenant_rows():
+    yield Row("tenants.native", "how the driver divides the GPU between two bare processes could "
+              "be measured", 15, tenants.check_native)
+    for split in tenants.SPLITS:
+        name = "-".join(map(str, split))
+        yield Row(f"tenants.{name}", f"two at work get {split[0]} and {split[1]} % of it, within "
+                  "two points, and together 97 % of what one does alone", 20,
+                  partial(tenants.check_split, split))
+    yield Row("tenants.latency", "1 ms of work every 10 ms beside a batch: p99 at most 1.1 times "
+              "that alone, one kernel, and one slice of the device", 20, tenants.check_latency)
+    yield Row("tenants.long", "kernels of 200 ms beside some of 0.1 ms, 50 % each, within three "
+              "points", 20, tenants.check_long)
+    yield Row("tenants.holder", "a tenant that is stopped costs the other 100 ms, one that is "
+              "killed 20 ms", 18, tenants.check_holder)
+    yield Row("tenants.quantum", "two at 50 %: 95 % of one alone, within two points; other lengths "
+              "of a turn are told", 70, tenants.check_quantum)
+
+
 def rows_of_evidence():
     yield Row("allocations", "what an allocation takes of the device could be measured", 10,
               driver.check_allocations)
@@ -130,4 +149,4 @@ def rows_of_evidence():
 def all_rows():
     return [*first_rows(), *program_rows(), *measure_rows(), *family_rows(),
             *share_rows("gpu-load"), framework_row(*FRAMEWORKS[0]), *share_rows("torch"),
-            *group_rows(), *memory_rows(), *rows_of_evidence()]
+            *group_rows(), *tenant_rows(), *memory_rows(), *rows_of_evidence()]

@@ -18,6 +18,7 @@ import runner
 from driver_checks import QUOTA, judge_slice
 import family_checks
 import share_checks
+import tenant_checks
 from machine import Failed, Machine, OutOfTime, Skipped
 from program_checks import judge_torch_memory, read_trace
 from workers import Fleet, fleet_of
@@ -271,6 +272,22 @@ class ShareTest(unittest.TestCase):
 def family_line(when, real, charged, result="CUDA_SUCCESS"):
     return {"name": "one", "when": when, "result": result, "real": str(real),
             "charged": str(charged), "seen": "0"}
+
+
+class TenantTest(unittest.TestCase):
+    def wrong(self, *work):
+        claims = tenant_checks.judge_split((70, 30), dict(zip("ab", work)), "pair")
+        return [text for is_true, text in claims if not is_true]
+
+    def test_what_holds_passes(self):
+        self.assertEqual(self.wrong(68.1, 30.0), [])
+        self.assertEqual(self.wrong(71.9, 31.9), [])
+
+    def test_each_offence_is_named(self):
+        self.assertEqual(self.wrong(67.9, 30.0), ["pair: 67.90 % of the work with 70 %"])
+        self.assertEqual(self.wrong(70.0, 32.1), ["pair: 32.10 % of the work with 30 %"])
+        self.assertEqual(self.wrong(68.1, 28.1),
+                         ["pair: together 96.20 % of what one does alone"])
 
 
 class FamilyTest(unittest.TestCase):

@@ -81,7 +81,8 @@ class Worker:
             self.process.stdin.close()
             self.process.wait(2)
         except (OSError, subprocess.TimeoutExpired):
-            self.machine.kill(self.process)
+            if self.process.poll() is None:
+                self.machine.kill(self.process)
         self.process.stdout.close()
         self.stderr.seek(0)
         self.machine.log.write(clip(self.stderr.read()))
