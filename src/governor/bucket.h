@@ -5,24 +5,43 @@
  * it, if need be below zero (debt). Whoever is let go only while something is in it uses, over any
  * window of W ns, at most share * W + burst + the longest command. Pure arithmetic: the clock is
  * an argument.
+ *
+ * What is in it stands in one word, the time at which nothing was or will be in it: so several
+ * processes can spend one bucket together, and whatever instruction one of them is stopped or
+ * killed at, the others go on. They have the same clock.
  */
 #ifndef CUSLICE_GOVERNOR_BUCKET_H
 #define CUSLICE_GOVERNOR_BUCKET_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
-struct bucket {
-	uint32_t share_ppm;    /* 1 .. 1000000 */
-	uint64_t burst_ns;     /* most that it holds */
-	int64_t level_ns;      /* GPU time in it; below zero is debt */
-	uint64_t filled_at_ns; /* up to when it has been filled */
-	uint64_t remainder;    /* millionths of a ns not yet in the level, so that none is lost */
+/* All that the users of a bucket share. Zeroes are a bucket that nobody has used yet. */
+struct bucket_words {
+	_Atomic int64_t zero_at_ns; /* level = (now - zero_at) * share; ahead of now in debt */
+	_Atomic uint64_t share_ppm; /* the share by which that was reckoned; 0: nobody's yet */
 };
 
-/* A full bucket. */
-void bucket_init(struct bucket *bucket, uint32_t share_ppm, uint64_t burst_ns, uint64_t now_ns);
+/* One user's sight of it. */
+struct bucket {
+	struct bucket_words *words;
+	uint32_t share_ppm;    /* 1 .. 1000000 */
+	uint64_t burst_ns;     /* most that it holds */
+	int64_t level_ns;      /* GPU time in it, as the last call saw it; below zero is debt */
+	uint64_t filled_at_ns; /* up to when it has been filled */
+	int64_t seen_ns;       /* the word, as the last call saw it */
+	/* Billed here, and not yet in the word because it is less than a ns of it makes; in
+	 * millionths of a ns. So each user's bills are exact together. */
+	uint64_t remainder;
+};
 
-/* Goes on at another rate; what was earned up to the last fill stays. */
+/* Comes to use the bucket of `words`, which is full if it is its first user. The words outlive it.
+ */
+void bucket_init(struct bucket *bucket, struct bucket_words *words, uint32_t share_ppm,
+	uint64_t burst_ns, uint64_t now_ns);
+
+/* Goes on at another rate; what was in it at the last fill stays. All users are to do so about the
+ * same time: the first moves the word, which the others then still reckon by the old share. */
 void bucket_set_share(struct bucket *bucket, uint32_t share_ppm);
 
 /* Brings the level up to now. Time that runs backwards adds nothing. While up to

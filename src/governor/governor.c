@@ -165,7 +165,7 @@ static void start_device(struct device *dev, uint64_t now_ns)
 {
 	unsigned device = (unsigned)(dev - devices);
 
-	bucket_init(&dev->bucket, governor_share(device),
+	bucket_init(&dev->bucket, &dev->own, governor_share(device),
 		atomic_load_explicit(&bursts_ns[device], memory_order_relaxed), now_ns);
 	flights_init(dev);
 	forget_lanes(dev);
@@ -191,10 +191,11 @@ static void settle_credit(struct device *dev, uint64_t now_ns)
 {
 	int64_t left_ns =
 		atomic_exchange_explicit(&front_of(dev)->credit_ns, 0, memory_order_relaxed);
-	int64_t spent_ns = dev->granted_ns - left_ns;
+	int64_t granted_ns = dev->granted_ns, spent_ns = granted_ns - left_ns;
 
 	dev->granted_ns = 0;
 	spend(dev, dev->looked_at_ns, spent_ns);
+	bucket_bill(&dev->bucket, -granted_ns);
 	if (spent_ns > 0) {
 		dev->unsampled_ns += (uint64_t)spent_ns;
 		dev->unseen_ns += (uint64_t)spent_ns;
@@ -373,7 +374,8 @@ static void note_sample(
 	dev->sample_after_ns = draw_sample_after(dev);
 }
 
-/* Gives as much credit as there is GPU time, room in flight, and work before the next sample. */
+/* Gives as much credit as there is GPU time, room in flight, and work before the next sample. It
+ * comes out of the bucket at once: others may spend from that too. */
 static void grant(struct device *dev, uint64_t now_ns)
 {
 	uint64_t queued_ns = remaining_ns(dev, now_ns), amount_ns;
@@ -388,6 +390,7 @@ static void grant(struct device *dev, uint64_t now_ns)
 		amount_ns = dev->sample_after_ns - dev->unsampled_ns;
 	/* One command that calls for a sample by itself is not let go by credit. */
 	dev->granted_ns = (int64_t)(amount_ns < SAMPLE_AFTER_NS ? amount_ns : SAMPLE_AFTER_NS - 1);
+	bucket_bill(&dev->bucket, dev->granted_ns);
 	atomic_store_explicit(&front_of(dev)->credit_ns, dev->granted_ns, memory_order_relaxed);
 }
 
