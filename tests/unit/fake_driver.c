@@ -25,7 +25,7 @@ struct driver driver;
 struct fake fake;
 
 static uint64_t stream_free_at_ns[FAKE_STREAMS];
-static uint64_t device_free_at_ns;
+static uint64_t device_free_at_ns, last_end_ns;
 static struct busy covered; /* the governor's own arithmetic, which has tests of its own */
 static bool is_context_destroyed[FAKE_CONTEXTS];
 static CUevent newest_event;
@@ -227,7 +227,7 @@ void fake_reset(void)
 	fake = (struct fake){.now_ns = 1000 * NS_PER_S, .context = fake_context(0)};
 	for (unsigned i = 0; i < FAKE_STREAMS; i++)
 		stream_free_at_ns[i] = 0;
-	device_free_at_ns = 0;
+	device_free_at_ns = last_end_ns = 0;
 	covered = (struct busy){0};
 	for (unsigned i = 0; i < FAKE_CONTEXTS; i++)
 		is_context_destroyed[i] = false;
@@ -258,7 +258,11 @@ void fake_launch(CUstream stream, uint64_t length_ns)
 		*free_at_ns = device_free_at_ns;
 	fake.covered_ns +=
 		busy_add(&covered, (int64_t)*free_at_ns, (int64_t)(*free_at_ns + length_ns));
+	if (last_end_ns != 0 && *free_at_ns > last_end_ns + fake.idle_ns)
+		fake.idle_ns = *free_at_ns - last_end_ns;
 	*free_at_ns += length_ns;
+	if (*free_at_ns > last_end_ns)
+		last_end_ns = *free_at_ns;
 	device_free_at_ns = *free_at_ns;
 	fake.run_ns += length_ns;
 	fake.now_ns += fake.host_ns;

@@ -39,6 +39,7 @@ struct fake {
 	unsigned violations;
 	uint64_t run_ns;     /* sum of all kernels' lengths */
 	uint64_t covered_ns; /* time in which at least one ran */
+	uint64_t idle_ns;    /* the longest in which none did; a test may set it to 0 */
 };
 extern struct fake fake;
 

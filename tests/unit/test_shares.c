@@ -2,27 +2,38 @@
  * Copyright the cuslice authors
  *
  * The whole matrix of shares, lengths of kernels and ways to launch them, in virtual time, so that
- * it is exact and the same each time: GPU time over 5 s within half a point of the share, or of
- * what the program uses without one where that is less.
+ * it is exact and the same each time: GPU time over 10 s within half a point of the share, or of
+ * what the program uses without one where that is less; its seconds alike, and without stalls.
  */
 #include "unit.h"
 #include "base/clock.h"
 #include "fake_driver.h"
 #include "governor/governor.h"
 
-#define SPAN_NS    (5 * NS_PER_S)
-#define WARM_UP_NS (NS_PER_S) /* the burst is used up by then */
+#include <math.h>
+
+#define WINDOWS 10 /* of a second */
+/* So many are enough for commands below this length, which are many. */
+#define FEW_WINDOWS   3
+#define MANY_BELOW_NS (100 * NS_PER_US)
+#define WARM_UP_NS    (NS_PER_S) /* the burst is used up by then */
 
 /* Sanitizers make this slow, and find nothing new in more shares. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SHARES 10, 90
 #else
-#define SHARES 5, 10, 25, 30, 50, 70, 75, 90
+#define SHARES 5, 10, 25, 30, 50, 70, 90
 #endif
 
 /* Work done in the time that was used, of what is done in it without a share: streams that run
  * beside each other must go on doing so. */
 #define LEAST_KEPT 0.5
+
+/* Standard deviation of the windows, in points, and time without the GPU. A command of 10 ms comes
+ * every 200 ms with 5 %, so that the latter is looked at from 10 % on. */
+#define MOST_SD      2.0
+#define MOST_IDLE_NS (200 * NS_PER_MS)
+#define IDLE_FROM    10
 
 enum pattern { SYNC, QUEUE, GRAPH, STREAMS_IN_TURN, STREAMS_BESIDE, PATTERNS };
 
@@ -64,7 +75,29 @@ static void run(enum pattern pattern, uint64_t length_ns, uint64_t span_ns)
  * in percent of the time, which is more where they ran beside each other. */
 struct use {
 	double percent, work_percent;
+	double sd;
+	uint64_t idle_ns; /* the longest */
 };
+
+static double sd_of(const double *values, unsigned count)
+{
+	double sum = 0, squares = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		sum += values[i];
+	for (unsigned i = 0; i < count; i++)
+		squares += (values[i] - sum / count) * (values[i] - sum / count);
+	return sqrt(squares / (count - 1));
+}
+
+/* Percent of the time in which the GPU is used in the next second. */
+static double use_of_second(enum pattern pattern, uint64_t length_ns)
+{
+	uint64_t begin_ns = fake.now_ns, covered_ns = fake.covered_ns;
+
+	run(pattern, length_ns, NS_PER_S);
+	return 100.0 * (double)(fake.covered_ns - covered_ns) / (double)(fake.now_ns - begin_ns);
+}
 
 static struct use use_of(enum pattern pattern, uint64_t length_ns, unsigned share_percent)
 {
@@ -79,12 +112,18 @@ static struct use use_of(enum pattern pattern, uint64_t length_ns, unsigned shar
 		governor_tighten_share(0, share_percent * 10000);
 	run(pattern, length_ns, WARM_UP_NS);
 	uint64_t begin_ns = fake.now_ns, covered_ns = fake.covered_ns, run_ns = fake.run_ns;
-	run(pattern, length_ns, SPAN_NS);
+	unsigned windows = length_ns < MANY_BELOW_NS ? FEW_WINDOWS : WINDOWS;
+	double seconds[WINDOWS];
+	fake.idle_ns = 0;
+	for (unsigned i = 0; i < windows; i++)
+		seconds[i] = use_of_second(pattern, length_ns);
 	assert_int_equal(fake.violations, 0);
 	double span_ns = (double)(fake.now_ns - begin_ns);
 	return (struct use){
 		.percent = 100.0 * (double)(fake.covered_ns - covered_ns) / span_ns,
 		.work_percent = 100.0 * (double)(fake.run_ns - run_ns) / span_ns,
+		.sd = sd_of(seconds, windows),
+		.idle_ns = fake.idle_ns,
 	};
 }
 
@@ -102,11 +141,14 @@ static void shares_hold(enum pattern pattern)
 			double wanted = bare.percent < shares[s] ? bare.percent : shares[s];
 			double kept = use.work_percent * bare.percent / bare.work_percent / wanted;
 			bool is_missed = use.percent < wanted - 0.5 || use.percent > wanted + 0.5 ||
-					 kept < LEAST_KEPT;
+					 kept < LEAST_KEPT || use.sd > MOST_SD ||
+					 (shares[s] >= IDLE_FROM && use.idle_ns > MOST_IDLE_NS);
 			misses += is_missed;
-			print_message("%-28s %8.2f ms %3u %%: %6.2f of %6.2f, work %.2f%s\n",
+			print_message("%-28s %8.2f ms %3u %%: %6.2f of %6.2f, sd %.2f, idle %.1f "
+				      "ms, work %.2f%s\n",
 				pattern_names[pattern], (double)lengths_ns[l] / 1e6, shares[s],
-				use.percent, wanted, kept, is_missed ? "  <-- missed" : "");
+				use.percent, wanted, use.sd, (double)use.idle_ns / 1e6, kept,
+				is_missed ? "  <-- missed" : "");
 		}
 	}
 	assert_int_equal(misses, 0);
