@@ -47,6 +47,8 @@ uint64_t load_clock_step(void);
 struct load_cost {
 	double batch_ns;       /* median of the batches' means */
 	double p50_ns, p99_ns; /* of single calls; one reading of the clock is in each */
+	double measured_ns;    /* median of such on two streams in turns, where a share has each one
+				* measured by a pair of events */
 };
 
 struct load_cost load_measure_launch(int batches);
