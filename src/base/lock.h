@@ -30,9 +30,14 @@ static inline void lock_take(struct lock *lock)
 		lock_wait(lock);
 }
 
+/* By two accesses, for an exchange costs as much as all else here. Who comes to sleep between them
+ * is not woken, and looks again by itself. */
 static inline void lock_drop(struct lock *lock)
 {
-	if (unlikely(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2))
+	uint32_t seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
+
+	atomic_store_explicit(&lock->word, 0, memory_order_release);
+	if (unlikely(seen == 2))
 		lock_wake(lock);
 }
 

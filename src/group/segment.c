@@ -27,6 +27,7 @@ static struct member {
 	struct {
 		struct lock lock; /* one operation of a slot at a time; never shared */
 		struct segment_device *shared;
+		_Atomic uint64_t gives; /* changed with the lock held */
 	} __attribute__((aligned(64))) devices[SEGMENT_DEVICES];
 } * member;
 
@@ -181,6 +182,14 @@ static COLD void tell_damage(unsigned device)
 			path, device);
 }
 
+static bool is_done(
+	unsigned device, const struct segment_device *shared, enum segment_answer answer)
+{
+	if (unlikely(answer != SEGMENT_DONE && word_load(&shared->is_damaged) != 0))
+		tell_damage(device);
+	return answer == SEGMENT_DONE;
+}
+
 static bool grow(unsigned device, uint64_t units, bool is_limited)
 {
 	struct segment_device *shared = shared_of(device);
@@ -191,9 +200,7 @@ static bool grow(unsigned device, uint64_t units, bool is_limited)
 	uint64_t limit = is_limited ? segment_quota(shared) : SEGMENT_MAX_UNITS;
 	enum segment_answer answer = segment_grow(shared, member->seat.slot, units, limit);
 	lock_drop(&member->devices[device].lock);
-	if (unlikely(answer != SEGMENT_DONE && word_load(&shared->is_damaged) != 0))
-		tell_damage(device);
-	return answer == SEGMENT_DONE;
+	return is_done(device, shared, answer);
 }
 
 bool segment_take(unsigned device, uint64_t units)
@@ -207,6 +214,40 @@ void segment_take_anyway(unsigned device, uint64_t units)
 	(void)grow(device, units, false);
 }
 
+static void change_in_flight(struct segment_device *shared, uint64_t units)
+{
+	atomic_fetch_add_explicit(
+		&shared->accounts[member->seat.slot].in_flight, units, memory_order_relaxed);
+}
+
+/* Told first, so that nobody is refused for units that may come back and that it could not know
+ * of. */
+static enum segment_answer grow_in_flight(
+	struct segment_device *shared, uint64_t units, uint64_t limit)
+{
+	change_in_flight(shared, units);
+	enum segment_answer answer = segment_grow(shared, member->seat.slot, units, limit);
+	if (unlikely(answer != SEGMENT_DONE))
+		change_in_flight(shared, -units);
+	return answer;
+}
+
+bool segment_take_in_flight(unsigned device, uint64_t old, uint64_t units)
+{
+	struct segment_device *shared = shared_of(device);
+
+	if (shared == NULL)
+		return false;
+	lock_take(&member->devices[device].lock);
+	uint64_t limit = segment_quota(shared);
+	enum segment_answer answer = SEGMENT_FULL;
+	/* What no quota allows will not be asked for, and is not told. */
+	if (likely(units <= limit))
+		answer = grow_in_flight(shared, units - old, limit);
+	lock_drop(&member->devices[device].lock);
+	return is_done(device, shared, answer);
+}
+
 void segment_give(unsigned device, uint64_t units)
 {
 	struct segment_device *shared = shared_of(device);
@@ -214,10 +255,13 @@ void segment_give(unsigned device, uint64_t units)
 	if (shared == NULL)
 		return;
 	lock_take(&member->devices[device].lock);
+	_Atomic uint64_t *gives = &member->devices[device].gives;
+	/* Before the units go: who reads less of them also reads more of this. */
+	atomic_store_explicit(
+		gives, atomic_load_explicit(gives, memory_order_relaxed) + 1, memory_order_relaxed);
 	enum segment_answer answer = segment_lessen(shared, member->seat.slot, units);
 	lock_drop(&member->devices[device].lock);
-	if (unlikely(answer == SEGMENT_DAMAGED))
-		tell_damage(device);
+	(void)is_done(device, shared, answer);
 }
 
 uint64_t segment_used(unsigned device)
@@ -225,6 +269,18 @@ uint64_t segment_used(unsigned device)
 	const struct segment_device *shared = shared_of(device);
 
 	return shared == NULL ? 0 : segment_total(shared);
+}
+
+uint64_t segment_used_here(unsigned device)
+{
+	const struct segment_device *shared = shared_of(device);
+
+	return shared == NULL ? 0 : segment_held_now(shared, member->seat.slot);
+}
+
+uint64_t segment_gives_here(unsigned device)
+{
+	return atomic_load_explicit(&member->devices[device].gives, memory_order_acquire);
 }
 
 uint64_t segment_limit(unsigned device)
@@ -249,23 +305,12 @@ void segment_tighten(unsigned device, uint64_t units)
 	lock_drop(&member->devices[device].lock);
 }
 
-static void change_in_flight(unsigned device, uint64_t units)
+void segment_end_in_flight(unsigned device, uint64_t units)
 {
 	struct segment_device *shared = shared_of(device);
 
 	if (shared != NULL)
-		atomic_fetch_add_explicit(&shared->accounts[member->seat.slot].in_flight, units,
-			memory_order_relaxed);
-}
-
-void segment_add_in_flight(unsigned device, uint64_t units)
-{
-	change_in_flight(device, units);
-}
-
-void segment_end_in_flight(unsigned device, uint64_t units)
-{
-	change_in_flight(device, -units);
+		change_in_flight(shared, -units);
 }
 
 uint64_t segment_in_flight(unsigned device)

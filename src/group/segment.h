@@ -50,10 +50,17 @@ bool segment_take(unsigned device, uint64_t units) MUST_CHECK;
 void segment_take_anyway(unsigned device, uint64_t units);
 void segment_give(unsigned device, uint64_t units);
 
+/* From `old` units of this member to `units`, which are more. What is added is in flight, before
+ * others can find it taken, until segment_end_in_flight(). False as above, and where the quota has
+ * never room for `units`. */
+bool segment_take_in_flight(unsigned device, uint64_t old, uint64_t units);
+
 /* What all members hold together, and the smallest limit that one of them has set; no more than
  * SEGMENT_NO_LIMIT. */
 #define SEGMENT_NO_LIMIT ((UINT64_C(1) << 36) - 1)
 uint64_t segment_used(unsigned device);
+uint64_t segment_used_here(unsigned device);  /* what this member holds of that */
+uint64_t segment_gives_here(unsigned device); /* how often it has given any back up to now */
 uint64_t segment_limit(unsigned device);
 
 /* This member, and children of it that become one, allow their group at most `units` from now on.
@@ -61,7 +68,6 @@ uint64_t segment_limit(unsigned device);
 void segment_tighten(unsigned device, uint64_t units);
 
 /* Units that members have taken and for which the driver has not answered yet. */
-void segment_add_in_flight(unsigned device, uint64_t units);
 void segment_end_in_flight(unsigned device, uint64_t units);
 uint64_t segment_in_flight(unsigned device);
 uint64_t segment_in_flight_here(unsigned device); /* of that this member's */

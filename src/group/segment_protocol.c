@@ -163,6 +163,21 @@ uint64_t segment_held(const struct segment_device *device, unsigned slot)
 	return word_load(&account->held[word_load(&account->done) % 2]);
 }
 
+/* What stands there after operation `done` stays until the one after the next, which begins when
+ * the next is done. */
+uint64_t segment_held_now(const struct segment_device *device, unsigned slot)
+{
+	const segment_word *done = &device->accounts[slot].done;
+	uint64_t before, held;
+
+	do {
+		word_loop();
+		before = word_load(done);
+		held = word_load(&device->accounts[slot].held[before % 2]);
+	} while (word_load(done) != before);
+	return held;
+}
+
 uint64_t segment_total(const struct segment_device *device)
 {
 	return total_of(word_load(&device->word));

@@ -35,9 +35,10 @@ enum segment_answer segment_lessen(
  * Returns  the units that came back */
 uint64_t segment_reap(struct segment_device *device, unsigned slot);
 
-/* Units of all slots together, and of one. */
+/* Units of all slots together, and of one that makes no operation meanwhile, or that may. */
 uint64_t segment_total(const struct segment_device *device);
 uint64_t segment_held(const struct segment_device *device, unsigned slot);
+uint64_t segment_held_now(const struct segment_device *device, unsigned slot);
 
 /* The slot allows the group `units` from now on. Threads: as for segment_grow(). */
 void segment_set_limit(struct segment_device *device, unsigned slot, uint64_t units);

@@ -57,6 +57,11 @@ static uint64_t in_flight_elsewhere(const struct charge *charge)
 	return bytes > charge->flying_bytes ? bytes - charge->flying_bytes : 0;
 }
 
+static inline uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* A refusal that has nothing to wait for looks at no clock. */
 static void wait_a_little(uint64_t *until_ns)
 {
@@ -83,8 +88,10 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 		 */
 		bool is_over =
 			charge->wait_until_ns != 0 && clock_now_ns() >= charge->wait_until_ns;
-		uint64_t pending_bytes =
-			pending_frees_collect(device) + in_flight_elsewhere(charge);
+		uint64_t freed_bytes = pending_frees_collect(device);
+		/* What has come back by now is seen by the attempt, what has been taken until then
+		 * after it. */
+		uint64_t flying_bytes = in_flight_elsewhere(charge);
 		if (take(charge, bytes))
 			return true;
 		if (!has_trimmed) {
@@ -94,7 +101,8 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 			if (graph_memory_trim(device) && take(charge, bytes))
 				return true;
 		}
-		if (is_over || !is_enough_with(pending_bytes, device, missing_bytes)) {
+		flying_bytes = larger(flying_bytes, in_flight_elsewhere(charge));
+		if (is_over || !is_enough_with(freed_bytes + flying_bytes, device, missing_bytes)) {
 			refusals_add(device, missing_bytes);
 			return false;
 		}
@@ -144,13 +152,25 @@ bool charge_begin_within(CUdevice device, enum ledger_kind kind, uint64_t bytes,
 	return !slice_exists(device) || begin_on(device, bytes, ret_charge);
 }
 
+/* The current context and its device, where there are such. The one that was seen last where there
+ * is but one device needs no second question. */
+static inline bool find_current(CUcontext *ret_context, CUdevice *ret_device)
+{
+	if (driver.cuCtxGetCurrent(ret_context) != CUDA_SUCCESS || *ret_context == NULL)
+		return false;
+	if (slice_is_only_device() && contexts_is_last_seen(0, *ret_context)) {
+		*ret_device = 0;
+		return true;
+	}
+	return driver.cuCtxGetDevice(ret_device) == CUDA_SUCCESS;
+}
+
 bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_charge)
 {
 	CUdevice device = -1;
 	CUcontext context;
 
-	bool is_current = driver.cuCtxGetDevice(&device) == CUDA_SUCCESS &&
-			  driver.cuCtxGetCurrent(&context) == CUDA_SUCCESS;
+	bool is_current = find_current(&context, &device);
 	*ret_charge = nothing_yet(device, kind);
 	if (!is_current || !slice_exists(device))
 		return true;

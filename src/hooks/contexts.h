@@ -43,10 +43,13 @@ void contexts_end(struct context_charge *charge, CUresult res, CUcontext context
  * own. Cheap for the one that was seen last. */
 void contexts_see_unknown(unsigned device, CUcontext context);
 extern _Atomic(CUcontext) *contexts_last_seen __attribute__((visibility("hidden")));
+static inline bool contexts_is_last_seen(unsigned device, CUcontext context)
+{
+	return atomic_load_explicit(&contexts_last_seen[device], memory_order_relaxed) == context;
+}
 static inline void contexts_see(unsigned device, CUcontext context)
 {
-	if (unlikely(atomic_load_explicit(&contexts_last_seen[device], memory_order_relaxed) !=
-		     context))
+	if (unlikely(!contexts_is_last_seen(device, context)))
 		contexts_see_unknown(device, context);
 }
 

@@ -80,7 +80,10 @@ static bool read_beyond(unsigned device, uint64_t *ret_driver, uint64_t *ret_led
 		uint64_t give_backs = ledger_give_backs(device);
 		if (!process_figure_read(device, ret_driver))
 			return false;
-		*ret_ledger = ledger_used_here(device) - other_bytes(device);
+		/* In this order: what is charged as other in between is too much, not too little.
+		 */
+		uint64_t other = other_bytes(device);
+		*ret_ledger = ledger_used_here(device) - other;
 		if (ledger_give_backs(device) == give_backs)
 			return true;
 	}

@@ -13,10 +13,12 @@ _Static_assert(SEGMENT_UNIT == LEDGER_GRANULARITY, "a group counts in what the d
 /* What this process holds; wiped at fork, for a child holds nothing. */
 static struct ledger {
 	struct {
-		_Atomic uint64_t used;                        /* without a group */
-		_Atomic uint64_t in_flight;                   /* without a group */
-		_Atomic uint64_t used_for[LEDGER_KIND_COUNT]; /* tells, decides nothing */
-		_Atomic uint64_t give_backs;
+		/* Without a group; in one the segment has both. */
+		_Atomic uint64_t used; /* bytes, and above them how often some came back */
+		_Atomic uint64_t in_flight;
+		/* Tells, decides nothing. Linear memory is what remains of all: so the commonest
+		 * kind costs no access of its own. */
+		_Atomic uint64_t used_for[LEDGER_KIND_COUNT];
 	} __attribute__((aligned(64))) devices[LEDGER_MAX_DEVICES];
 	struct handle_map map;
 } * ledger;
@@ -31,6 +33,12 @@ bool ledger_init(void)
 	ledger = wipe_alloc(sizeof(*ledger));
 	return ledger != NULL;
 }
+
+#define USED_BITS 45u
+#define USED_MASK ((UINT64_C(1) << USED_BITS) - 1)
+
+_Static_assert(LEDGER_MOST == USED_MASK, "no device has more than fits");
+_Static_assert(LEDGER_MOST / SEGMENT_UNIT == SEGMENT_NO_LIMIT, "in a group and without one");
 
 /* Differences of this add up, however a reservation grows and shrinks. */
 static uint64_t units_of(uint64_t bytes)
@@ -64,32 +72,40 @@ uint64_t ledger_quota(unsigned device)
 									: limit * SEGMENT_UNIT;
 }
 
+/* One word, so that who reads that bytes came back also reads how often. */
+static uint64_t load_used(unsigned device)
+{
+	return atomic_load_explicit(&ledger->devices[device].used, memory_order_acquire);
+}
+
 uint64_t ledger_used(unsigned device)
 {
 	if (segment_is_used())
 		return segment_used(device) * SEGMENT_UNIT;
-	return atomic_load_explicit(&ledger->devices[device].used, memory_order_relaxed);
+	return load_used(device) & USED_MASK;
 }
 
 uint64_t ledger_used_here(unsigned device)
 {
-	uint64_t bytes = 0;
-
-	for (unsigned kind = 0; kind < LEDGER_KIND_COUNT; kind++)
-		bytes += ledger_used_for(device, (enum ledger_kind)kind);
-	return bytes;
+	return segment_is_used() ? segment_used_here(device) * SEGMENT_UNIT : ledger_used(device);
 }
 
 uint64_t ledger_used_for(unsigned device, enum ledger_kind kind)
 {
-	/* acquire: pairs with the release in note_kind(), so that who reads less also reads the
-	 * count of give-backs that was raised before. */
-	return atomic_load_explicit(&ledger->devices[device].used_for[kind], memory_order_acquire);
+	uint64_t bytes = 0, all;
+
+	if (kind != LEDGER_LINEAR)
+		return atomic_load_explicit(
+			&ledger->devices[device].used_for[kind], memory_order_relaxed);
+	for (unsigned i = 0; i < LEDGER_KIND_COUNT; i++)
+		bytes += i != LEDGER_LINEAR ? ledger_used_for(device, (enum ledger_kind)i) : 0;
+	all = ledger_used_here(device);
+	return all > bytes ? all - bytes : 0;
 }
 
 uint64_t ledger_give_backs(unsigned device)
 {
-	return atomic_load_explicit(&ledger->devices[device].give_backs, memory_order_acquire);
+	return segment_is_used() ? segment_gives_here(device) : load_used(device) >> USED_BITS;
 }
 
 const char *ledger_kind_name(enum ledger_kind kind)
@@ -104,24 +120,40 @@ const char *ledger_kind_name(enum ledger_kind kind)
 
 static void note_kind(unsigned device, enum ledger_kind kind, uint64_t added_bytes)
 {
-	atomic_fetch_add_explicit(
-		&ledger->devices[device].used_for[kind], added_bytes, memory_order_release);
+	if (kind != LEDGER_LINEAR)
+		atomic_fetch_add_explicit(
+			&ledger->devices[device].used_for[kind], added_bytes, memory_order_relaxed);
 }
 
-/* The counter is the whole agreement between threads: no other data hangs on it, so its order is
- * relaxed throughout. */
+/* What this process may have without a group. */
+static uint64_t own_limit(unsigned device)
+{
+	uint64_t quota = own_quota(device);
+
+	return quota < LEDGER_MOST ? quota : LEDGER_MOST;
+}
+
+/* release: pairs with the acquire of whoever finds no room, and then looks what is in flight. */
 static bool take_alone(unsigned device, uint64_t bytes)
 {
 	_Atomic uint64_t *used = &ledger->devices[device].used;
-	uint64_t quota = own_quota(device);
-	uint64_t seen = atomic_load_explicit(used, memory_order_relaxed);
+	uint64_t limit = own_limit(device);
+	uint64_t seen = atomic_load_explicit(used, memory_order_acquire);
 
 	do {
-		if (seen > quota || bytes > quota - seen)
+		uint64_t now = seen & USED_MASK;
+		if (now > limit || bytes > limit - now)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
-		used, &seen, seen + bytes, memory_order_relaxed, memory_order_relaxed));
+		used, &seen, seen + bytes, memory_order_release, memory_order_acquire));
 	return true;
+}
+
+/* Counts up above the bytes, where the sum may overflow. */
+static void give_alone(unsigned device, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&ledger->devices[device].used, (UINT64_C(1) << USED_BITS) - bytes,
+		memory_order_release);
 }
 
 /* From `old` bytes to `bytes`, which is more. */
@@ -153,22 +185,11 @@ static void reserve_less(unsigned device, enum ledger_kind kind, uint64_t old, u
 {
 	if (bytes == old)
 		return;
-	atomic_fetch_add_explicit(&ledger->devices[device].give_backs, 1, memory_order_relaxed);
 	note_kind(device, kind, bytes - old);
 	if (segment_is_used())
 		segment_give(device, units_of(old) - units_of(bytes));
 	else
-		atomic_fetch_sub_explicit(
-			&ledger->devices[device].used, old - bytes, memory_order_relaxed);
-}
-
-void ledger_start_flight(unsigned device, uint64_t bytes)
-{
-	if (segment_is_used())
-		segment_add_in_flight(device, units_of(bytes));
-	else
-		atomic_fetch_add_explicit(
-			&ledger->devices[device].in_flight, bytes, memory_order_relaxed);
+		give_alone(device, old - bytes);
 }
 
 void ledger_end_flight(unsigned device, uint64_t bytes)
@@ -223,31 +244,40 @@ bool ledger_extend(struct reservation *reservation, uint64_t bytes)
 	return true;
 }
 
-/* Tells others that `bytes` in all come back should the driver refuse. */
-static void set_flight(unsigned device, uint64_t bytes, uint64_t *flying_bytes)
+/* Told first, so that nobody is refused for bytes that may come back and that it could not know
+ * of. */
+static bool take_alone_in_flight(unsigned device, uint64_t bytes)
 {
-	if (bytes > *flying_bytes)
-		ledger_start_flight(device, bytes - *flying_bytes);
-	else if (bytes < *flying_bytes)
-		ledger_end_flight(device, *flying_bytes - bytes);
-	*flying_bytes = bytes;
+	_Atomic uint64_t *in_flight = &ledger->devices[device].in_flight;
+
+	atomic_fetch_add_explicit(in_flight, bytes, memory_order_relaxed);
+	if (take_alone(device, bytes))
+		return true;
+	atomic_fetch_sub_explicit(in_flight, bytes, memory_order_relaxed);
+	return false;
+}
+
+/* What no quota allows will not be asked for, and is not told. */
+static bool take_in_flight(unsigned device, uint64_t old, uint64_t bytes)
+{
+	if (segment_is_used())
+		return segment_take_in_flight(device, units_of(old), units_of(bytes));
+	return bytes <= own_limit(device) && take_alone_in_flight(device, bytes - old);
 }
 
 bool ledger_extend_in_flight(
 	struct reservation *reservation, uint64_t bytes, uint64_t *flying_bytes)
 {
-	if (bytes <= reservation->bytes)
+	uint64_t old = reservation->bytes;
+
+	if (bytes <= old)
 		return true;
-	/* What no quota allows will not be asked for either. */
-	if (bytes > ledger_quota(reservation->device))
+	if (!take_in_flight(reservation->device, old, bytes))
 		return false;
-	/* Told first, so that nobody is refused for bytes that may come back and that it could not
-	 * know of. */
-	set_flight(reservation->device, bytes, flying_bytes);
-	if (ledger_extend(reservation, bytes))
-		return true;
-	set_flight(reservation->device, reservation->bytes, flying_bytes);
-	return false;
+	note_kind(reservation->device, reservation->kind, bytes - old);
+	reservation->bytes = bytes;
+	*flying_bytes += bytes - old;
+	return true;
 }
 
 void ledger_shrink(struct reservation *reservation, uint64_t bytes)
@@ -260,6 +290,9 @@ void ledger_shrink(struct reservation *reservation, uint64_t bytes)
 
 void ledger_settle(struct reservation *reservation, uint64_t bytes)
 {
+	/* A figure that cannot be must not spoil the count. */
+	if (bytes > LEDGER_MOST / 2)
+		bytes = LEDGER_MOST / 2;
 	if (bytes > reservation->bytes)
 		reserve_anyway(reservation->device, reservation->kind, reservation->bytes, bytes);
 	else

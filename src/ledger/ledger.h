@@ -20,6 +20,9 @@
 #define LEDGER_MAX_DEVICES 64
 #define LEDGER_UNLIMITED   ((uint64_t)INT64_MAX)
 
+/* No more than this is ever granted on a device, also where there is no quota; as in a group. */
+#define LEDGER_MOST ((UINT64_C(1) << 45) - 1)
+
 /* Linear device memory is counted in multiples of this, as simgpu hands it out by default. What a
  * real driver takes, and adds for its own blocks, has not been measured yet. */
 #define LEDGER_GRANULARITY 512ull
@@ -72,12 +75,13 @@ uint64_t ledger_quota(unsigned device); /* LEDGER_UNLIMITED without one */
 uint64_t ledger_used(unsigned device);  /* bytes reserved and held */
 
 /* Of that by this process. It is raised before the driver is asked and lowered after, so it is
- * never less than what the driver has given; but a sum that is read while bytes come back may mix
- * before and after. It does not where ledger_give_backs() is the same before and after. */
+ * never less than what the driver has given; unless bytes come back meanwhile, which shows in
+ * ledger_give_backs(): how often they have up to now, of which 19 bits are counted. */
 uint64_t ledger_used_here(unsigned device);
-uint64_t ledger_give_backs(unsigned device); /* how often bytes came back up to now */
+uint64_t ledger_give_backs(unsigned device);
 
-/* What this process has for one kind, and that kind's name. */
+/* What this process has for one kind, for people; that of linear memory is what the other kinds
+ * leave of all, and so not of one moment. And the kind's name. */
 uint64_t ledger_used_for(unsigned device, enum ledger_kind kind);
 const char *ledger_kind_name(enum ledger_kind kind);
 
@@ -107,8 +111,8 @@ bool ledger_reserve(unsigned device, enum ledger_kind kind, uint64_t bytes,
  * stays. False as ledger_reserve(). */
 bool ledger_extend(struct reservation *reservation, uint64_t bytes) MUST_CHECK;
 
-/* The same, and tells before that the bytes are in flight: *flying_bytes of the reservation are
- * told already, all of it after. Where false is returned what is told is what it has. */
+/* The same, and tells that what is added is in flight, before others can find it taken:
+ * *flying_bytes grows by that. False changes nothing. */
 bool ledger_extend_in_flight(
 	struct reservation *reservation, uint64_t bytes, uint64_t *flying_bytes) MUST_CHECK;
 
@@ -124,9 +128,8 @@ void ledger_settle(struct reservation *reservation, uint64_t bytes);
 bool ledger_commit(const struct reservation *reservation, uint64_t key, void *context) MUST_CHECK;
 void ledger_cancel(const struct reservation *reservation);
 
-/* Bytes for which the driver is being asked: if it refuses, they come back. Told before they are
- * reserved, so that whoever finds no room sees them; ended when all is said. */
-void ledger_start_flight(unsigned device, uint64_t bytes);
+/* Bytes for which the driver is being asked: if it refuses, they come back. Ended when all is said.
+ */
 void ledger_end_flight(unsigned device, uint64_t bytes);
 uint64_t ledger_in_flight(unsigned device);
 uint64_t ledger_in_flight_here(unsigned device); /* of that this process's */

@@ -37,6 +37,12 @@ static inline bool slice_exists(CUdevice device)
 	return slice_exists_unknown(device);
 }
 
+/* True where the driver shows device 0 and no other. */
+static inline bool slice_is_only_device(void)
+{
+	return atomic_load_explicit(&slice_device_count, memory_order_acquire) == 1;
+}
+
 /* The device with that UUID, its own or its MIG instance's, that has limits to look at. False
  * before the driver tells its devices. Threads: any. */
 bool slice_find(const uint8_t uuid[CONFIG_UUID_LEN], CUdevice *ret_device) MUST_CHECK;

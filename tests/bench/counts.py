@@ -27,6 +27,8 @@ CALLS = 1000
 # To tell calls with samples apart, the counts are written after every few calls.
 PARTS, PART_CALLS = 400, 100
 SKIPPED = 77
+# Where groups are. How many members one has does not show in what an allocation executes.
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 # As the benchmark sets them up (child.c).
 QUOTA = {"CUSLICE_GROUP": "none", "CUSLICE_MEMORY": "50%"}
@@ -40,13 +42,15 @@ class Counter:
         self.library = os.path.join(build, "lib", "libcuslice.so")
         self.simgpu = os.path.join(build, "simgpu")
 
-    def environment(self, row, is_bare):
+    def environment(self, row, is_bare, folder):
         variables = {name: value for name, value in os.environ.items()
                      if name != "LD_PRELOAD" and not name.startswith(("CUSLICE_", "SIMGPU_"))}
         variables |= {"SIMGPU_NULL": "1", "LD_LIBRARY_PATH": self.simgpu}
         if not is_bare:
             variables |= {"LD_PRELOAD": self.library}
             variables |= QUOTA | SETUPS.get(row.rpartition("-")[2], {})
+            if row.endswith("-group"):
+                variables |= {"CUSLICE_GROUP": folder}
         return variables
 
     def run(self, row, is_bare, calls):
@@ -61,13 +65,13 @@ class Counter:
         return parts[1:PARTS]
 
     def callgrind(self, row, is_bare, calls, parts, options, read):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix="cuslice-bench-", dir=IN_MEMORY) as folder:
             out = os.path.join(folder, "counts")
             command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
                        "--compress-strings=no", "--compress-pos=no", "--log-file=/dev/null",
                        *options, self.bench, "--count", row, "--calls", str(calls),
                        "--parts", str(parts)]
-            done = subprocess.run(command, env=self.environment(row, is_bare), check=False,
+            done = subprocess.run(command, env=self.environment(row, is_bare, folder), check=False,
                                   stderr=subprocess.PIPE, text=True)
             if done.returncode != 0:
                 sys.exit(f"{row}: the program ends with {done.returncode}\n{done.stderr}")

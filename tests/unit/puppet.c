@@ -201,8 +201,7 @@ static uint64_t follow(const struct order *order, int own_fd)
 	case PUPPET_EXPECTS:
 		return segment_expects_memory(order->device);
 	case PUPPET_FLY:
-		segment_add_in_flight(order->device, order->value);
-		return 0;
+		return segment_take_in_flight(order->device, 0, order->value);
 	case PUPPET_IN_FLIGHT:
 		return segment_in_flight(order->device);
 	case PUPPET_SET_USER:

@@ -37,7 +37,7 @@ enum puppet_order {
 	PUPPET_LIMIT,
 	PUPPET_TIGHTEN,
 	PUPPET_EXPECTS,
-	PUPPET_FLY, /* segment_add_in_flight() */
+	PUPPET_FLY, /* segment_take_in_flight() */
 	PUPPET_IN_FLIGHT,
 	PUPPET_SET_USER,    /* for ever; 1 if it could */
 	PUPPET_CLOSE_ALL,   /* opens and closes the file, then closes all but its own descriptor */

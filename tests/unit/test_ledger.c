@@ -92,8 +92,11 @@ static void reserve_huge_does_not_overflow(void **state)
 	assert_false(ledger_reserve(0, LEDGER_LINEAR, UINT64_MAX, &reservation));
 	assert_false(ledger_reserve(0, LEDGER_LINEAR, UINT64_MAX - 511, &reservation));
 	assert_false(ledger_reserve(0, LEDGER_LINEAR, LEDGER_UNLIMITED, &reservation));
-	assert_true(ledger_reserve(0, LEDGER_LINEAR, LEDGER_UNLIMITED - 512, &reservation));
-	assert_int_equal(ledger_used(0), LEDGER_UNLIMITED);
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, LEDGER_MOST - 511, &reservation));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, LEDGER_MOST - 512, &reservation));
+	assert_int_equal(ledger_used(0), LEDGER_MOST);
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, 1, &reservation));
+	assert_int_equal(ledger_give_backs(0), 0);
 }
 
 static void round_goes_up_to_the_granularity(void **state)
@@ -185,6 +188,42 @@ static void shrink_gives_back_the_difference(void **state)
 	assert_int_equal(ledger_used_for(0, LEDGER_POOL), 1024);
 	ledger_cancel(&reservation);
 	assert_int_equal(ledger_used_for(0, LEDGER_POOL), 0);
+}
+
+static void linear_memory_is_what_other_kinds_leave(void **state)
+{
+	struct reservation pool, linear;
+
+	(void)state;
+	assert_true(ledger_reserve(0, LEDGER_POOL, 4096, &pool));
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 1024, &linear));
+	assert_int_equal(ledger_used_for(0, LEDGER_LINEAR), 1024);
+	assert_int_equal(ledger_used_for(0, LEDGER_POOL), 4096);
+	assert_int_equal(ledger_used_here(0), 5120);
+	ledger_cancel(&pool);
+	assert_int_equal(ledger_used_for(0, LEDGER_LINEAR), 1024);
+	ledger_cancel(&linear);
+	assert_int_equal(ledger_used_for(0, LEDGER_LINEAR), 0);
+}
+
+/* However many: the count goes round, and leaves the bytes alone. */
+static void give_backs_are_counted(void **state)
+{
+	struct reservation kept, reservation;
+
+	(void)state;
+	assert_true(ledger_reserve(0, LEDGER_LINEAR, 4096, &kept));
+	assert_int_equal(ledger_give_backs(0), 0);
+	ledger_shrink(&kept, 1024);
+	assert_int_equal(ledger_give_backs(0), 1);
+	for (unsigned i = 1; i <= 1u << 19; i++) {
+		assert_true(ledger_reserve(0, LEDGER_LINEAR, 512, &reservation));
+		ledger_cancel(&reservation);
+		assert_int_equal(ledger_give_backs(0), (1 + i) % (1u << 19));
+	}
+	assert_int_equal(ledger_used(0), 1024);
+	ledger_tighten_quota(0, 1024);
+	assert_false(ledger_reserve(0, LEDGER_LINEAR, 512, &reservation));
 }
 
 static void settle_goes_beyond_the_quota_and_denies_growth(void **state)
@@ -489,6 +528,8 @@ int main(void)
 		cmocka_unit_test_setup(extend_over_the_quota_changes_nothing, setup),
 		cmocka_unit_test_setup(extend_to_less_keeps_what_is_reserved, setup),
 		cmocka_unit_test_setup(shrink_gives_back_the_difference, setup),
+		cmocka_unit_test_setup(linear_memory_is_what_other_kinds_leave, setup),
+		cmocka_unit_test_setup(give_backs_are_counted, setup),
 		cmocka_unit_test_setup(settle_goes_beyond_the_quota_and_denies_growth, setup),
 		cmocka_unit_test_setup(keys_of_different_kinds_do_not_meet, setup),
 		cmocka_unit_test_setup(commit_then_take_out_then_give_back_ends_at_zero, setup),

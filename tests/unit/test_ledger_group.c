@@ -117,8 +117,10 @@ static bool tighten_to_2000(void)
 
 static bool fly_512(void)
 {
-	ledger_start_flight(0, 512);
-	return true;
+	struct reservation reservation = {.device = 0, .kind = LEDGER_ARRAY};
+	uint64_t flying_bytes = 0;
+
+	return ledger_extend_in_flight(&reservation, 512, &flying_bytes) && flying_bytes == 512;
 }
 
 static bool bytes_of_others_count(void)
@@ -135,7 +137,10 @@ static bool bytes_of_others_count(void)
 	MUST(!ask_other());
 	MUST(ledger_used(0) == 4096);
 	MUST(ledger_used_here(0) == 3072);
+	MUST(ledger_used_for(0, LEDGER_LINEAR) == 3072);
+	MUST(ledger_give_backs(0) == 0);
 	ledger_shrink(&reservation, 2048);
+	MUST(ledger_give_backs(0) == 1);
 	MUST(ask_other());
 	MUST(!ledger_extend(&reservation, 2049));
 	ledger_settle(&reservation, 4096);
@@ -202,10 +207,19 @@ static bool too_much_is_refused(void)
 
 static bool bytes_in_flight_are_everybody_s(void)
 {
+	struct reservation reservation = {.device = 0, .kind = LEDGER_ARRAY};
+	uint64_t flying_bytes = 0;
+
+	ledger_tighten_quota(0, 2048);
 	MUST(ask_other());
-	ledger_start_flight(0, 1024);
-	MUST(ledger_in_flight(0) == 1536);
-	ledger_end_flight(0, 1024);
+	MUST(ledger_extend_in_flight(&reservation, 1024, &flying_bytes) && flying_bytes == 1024);
+	MUST(ledger_in_flight(0) == 1536 && ledger_in_flight_here(0) == 1024);
+	/* What is refused is not told any more. */
+	MUST(!ledger_extend_in_flight(&reservation, 2048, &flying_bytes) && flying_bytes == 1024);
+	MUST(!ledger_extend_in_flight(&reservation, 4096, &flying_bytes) && flying_bytes == 1024);
+	MUST(ledger_in_flight(0) == 1536 && ledger_used(0) == 1536);
+	MUST(ledger_extend_in_flight(&reservation, 1536, &flying_bytes) && flying_bytes == 1536);
+	ledger_end_flight(0, 1536);
 	MUST(ledger_in_flight(0) == 512);
 	return true;
 }

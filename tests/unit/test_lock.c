@@ -75,6 +75,25 @@ static void take_after_sleeping_keeps_errno(void **state)
 	assert_int_equal(seen, 4711);
 }
 
+static void sleeper_that_nobody_wakes_looks_again(void **state)
+{
+	pthread_t thread;
+	int seen = 0;
+
+	(void)state;
+	lock_take(&lock);
+	assert_int_equal(pthread_create(&thread, NULL, take_and_report_errno, &seen), 0);
+	while (atomic_load(&lock.word) != 2)
+		sched_yield();
+	clock_sleep_ns(2 * NS_PER_MS);
+	/* As a holder does that looked before there was a sleeper, and was held up then. */
+	atomic_store(&lock.word, 0);
+	pthread_join(thread, NULL);
+
+	assert_int_equal(seen, 4711);
+	assert_int_equal(atomic_load(&lock.word), 0);
+}
+
 static void drop_without_sleepers_leaves_it_free(void **state)
 {
 	struct lock own = {0};
@@ -91,6 +110,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(take_by_many_threads_lets_one_in_at_a_time),
 		cmocka_unit_test(take_after_sleeping_keeps_errno),
+		cmocka_unit_test(sleeper_that_nobody_wakes_looks_again),
 		cmocka_unit_test(drop_without_sleepers_leaves_it_free),
 	};
 

@@ -394,12 +394,12 @@ static void units_in_flight_are_summed_and_go_with_their_process(void **state)
 	(void)state;
 	struct puppet a = puppet_member(path), b = puppet_member(path);
 
-	puppet_do(&a, PUPPET_FLY, 0, 3);
-	puppet_do(&b, PUPPET_FLY, 0, 4);
+	assert_true(puppet_do(&a, PUPPET_FLY, 0, 3));
+	assert_true(puppet_do(&b, PUPPET_FLY, 0, 4));
 	assert_int_equal(puppet_do(&a, PUPPET_IN_FLIGHT, 0, 0), 7);
 	assert_true(take(&b, 1));
 	puppet_kill(&b);
-	wait_for_used(&a, 0);
+	wait_for_used(&a, 3);
 	for (uint64_t start_ns = clock_now_ns(); puppet_do(&a, PUPPET_IN_FLIGHT, 0, 0) != 3;)
 		assert_true(clock_now_ns() - start_ns < PATIENCE_NS);
 	puppet_kill(&a);
