@@ -21,7 +21,7 @@
 
 #include <stdint.h>
 
-#define WIRE_VERSION      1u
+#define WIRE_VERSION      2u
 #define WIRE_MAX_DEVICES  16
 #define WIRE_MAX_DEPS     48
 #define WIRE_RING_ENTRIES 65536u /* a power of two */
@@ -29,6 +29,8 @@
 #define WIRE_MAX_KERNELS  64
 #define WIRE_NAME_LEN     64
 #define WIRE_NOTE_LEN     64
+#define WIRE_MAX_SMS      4096
+#define WIRE_SM_WORDS     (WIRE_MAX_SMS / 64)
 
 enum wire_kind {
 	WIRE_HELLO = 1,      /* reply; carries two fds: the ring (memfd) and the machine (memfd) */
@@ -36,8 +38,10 @@ enum wire_kind {
 	WIRE_MEM_RELEASE,    /* no reply; the same bytes back */
 	WIRE_MEM_INFO,       /* reply; free and total bytes of device, bytes held by this process */
 	WIRE_CONTEXT_CREATE, /* reply; a context on device: charges context_bytes; gives its id */
-	WIRE_CONTEXT_DESTROY, /* reply; drops its queued operations, gives context_bytes back */
-	WIRE_SUBMIT,          /* no reply; one operation, see struct wire_op */
+	WIRE_CONTEXT_DESTROY,  /* reply; drops its queued operations, gives context_bytes back */
+	WIRE_PARTITION_CREATE, /* reply; a context that uses some SMs of device and no bytes; its id
+				*/
+	WIRE_SUBMIT,           /* no reply; one operation, see struct wire_op */
 	WIRE_ACCOUNT,     /* reply; what the process `pid` holds and used on device (0: this one) */
 	WIRE_UNSUPPORTED, /* no reply; counts a call that simgpu does not have, by name */
 	WIRE_NVML_PROCESSES, /* reply; up to WIRE_MAX_DEPS pids and bytes with a context on device
@@ -52,6 +56,12 @@ enum wire_kind {
 };
 
 enum wire_status { WIRE_OK = 0, WIRE_NO_MEMORY = 2, WIRE_BAD_REQUEST = 22 };
+
+/* What operations may say of themselves. */
+enum wire_op_flag {
+	WIRE_OP_TELL_SMS = 1,  /* kernels: the ring is to tell on which SMs its blocks ran */
+	WIRE_OP_EXTRA_SMS = 2, /* kernels: of a partition, it may use the last two SMs as well */
+};
 
 enum wire_op_kind {
 	WIRE_OP_MARKER, /* takes no time: joins, events, host functions, effects without a cost */
@@ -70,6 +80,10 @@ struct wire_op {
 	uint32_t dep_count;     /* at most WIRE_MAX_DEPS; more are joined by markers first */
 	uint64_t blocks;        /* kernels: grid size in blocks; 0 ends at once */
 	uint32_t blocks_per_sm; /* kernels: how many of its blocks one SM holds at a time, >= 1 */
+	uint32_t flags;         /* enum wire_op_flag */
+	uint32_t
+		bandwidth_ppm; /* kernels: that it asks for where it fills all SMs, in parts of a
+				  million of the device's; more than a million: it cannot have it */
 	uint32_t reserved;
 	uint64_t duration_ns; /* kernels: of one block; copies: of the whole copy */
 	uint64_t deps[WIRE_MAX_DEPS];
@@ -86,6 +100,13 @@ struct wire_block {
 	uint8_t note[WIRE_NOTE_LEN]; /* CREATE: kept for whoever refers to it */
 };
 
+/* The SMs that the kernels of a context may use, a bit each: SM n is bit n % 64 of word n / 64. */
+struct wire_partition {
+	uint32_t sm_limit; /* how many of them at a time, whichever; 0: all */
+	uint32_t reserved;
+	uint64_t sms[WIRE_SM_WORDS]; /* CONTEXT_CREATE: all, whatever it says */
+};
+
 struct wire_request {
 	uint32_t kind; /* enum wire_kind */
 	int32_t device;
@@ -95,6 +116,7 @@ struct wire_request {
 		uint32_t context;
 		char name[WIRE_NAME_LEN];
 		struct wire_block block;
+		struct wire_partition partition; /* CONTEXT_CREATE, PARTITION_CREATE */
 		struct wire_op
 			op; /* SUBMIT: only offsetof(op.deps) + 8 * dep_count bytes are sent */
 	};
@@ -132,6 +154,9 @@ struct wire_ring {
 	_Atomic uint32_t retired; /* entries applied so far, wraps; futex word inside the client */
 	uint32_t pad[14];
 	struct wire_ring_entry entries[WIRE_RING_ENTRIES];
+	/* The SMs of entry i, where its operation has WIRE_OP_TELL_SMS, from sms[i * sm_words] on:
+	 * see struct wire_machine. Pages that nobody touches are not there. */
+	uint64_t sms[(uint64_t)WIRE_RING_ENTRIES * WIRE_SM_WORDS];
 };
 
 /* The machine as set up: one page group shared with every client. Settings are read-only for
@@ -173,6 +198,7 @@ struct wire_machine {
 	_Atomic uint32_t failure_count;
 	uint32_t kernel_count;
 	_Atomic uint32_t memory_answer_us; /* the driver waits before it asks for memory */
+	uint32_t sm_words; /* 64-bit words for a bit for each SM of any device */
 	struct wire_device devices[WIRE_MAX_DEVICES];
 	struct wire_kernel_time kernels[WIRE_MAX_KERNELS];
 	struct wire_failure failures[WIRE_MAX_FAILURES];

@@ -194,7 +194,6 @@ static uint64_t send_op(
 	request.pid = 0;
 	memcpy(&request.op, op, offsetof(struct wire_op, deps));
 	request.op.dep_count = dep_count;
-	request.op.reserved = 0;
 	if (dep_count)
 		memcpy(request.op.deps, seqs, dep_count * sizeof(*seqs));
 	request.op.seq = open_slot(work);

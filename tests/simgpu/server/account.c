@@ -11,8 +11,11 @@
 
 void accounts_finish(struct accounts *accounts)
 {
-	for (size_t i = 0; i < accounts->count; i++)
+	for (size_t i = 0; i < accounts->count; i++) {
+		for (uint32_t device = 0; device < WIRE_MAX_DEVICES; device++)
+			free(accounts->all[i]->sms[device]);
 		free(accounts->all[i]);
+	}
 	free(accounts->all);
 	*accounts = (struct accounts){0};
 }
@@ -78,6 +81,14 @@ void account_close(struct accounts *accounts, struct account *account, uint64_t 
 	account->is_alive = false;
 	account->return_ns = return_ns;
 	accounts->returning++;
+}
+
+void account_keep_sms(struct account *account, uint32_t device, const struct sm_set *sms)
+{
+	if (!sms)
+		return;
+	account->sms[device] = alloc_zeroed(sizeof(*sms));
+	*account->sms[device] = *sms;
 }
 
 /* A client may share what it never had. */

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../wire.h"
+#include "sm_set.h"
 
 /* What one process has of one device. The last two are written when it ends; until then the engine
  * knows them. */
@@ -28,6 +28,7 @@ struct account {
 	bool is_closed;     /* dead, and its bytes were given back */
 	uint64_t return_ns; /* when they are, once it is dead */
 	struct account_line lines[WIRE_MAX_DEVICES];
+	struct sm_set *sms[WIRE_MAX_DEVICES]; /* on which it ran, once it is dead; or NULL */
 };
 
 struct account_device {
@@ -62,6 +63,9 @@ bool account_release(
 /* The process is dead: what it holds is given back at `return_ns`, by accounts_return_due. */
 void account_close(struct accounts *accounts, struct account *account, uint64_t return_ns);
 void accounts_return_due(struct accounts *accounts, uint64_t now_ns);
+
+/* Keeps what the engine knows of a process that ends: the SMs on which it ran (NULL: none). */
+void account_keep_sms(struct account *account, uint32_t device, const struct sm_set *sms);
 
 /* Says of `bytes` of a process that is dying, or dead, that others keep them, and that nobody does
  * any more: they are given back with all others, or now if those were. */

@@ -59,6 +59,7 @@ static void end_process(struct client *client)
 		struct engine_usage usage = engine_process_usage(client->process, i);
 		account->lines[i].gpu_time_ns = usage.gpu_time_ns;
 		account->lines[i].kernels = usage.kernels;
+		account_keep_sms(account, i, engine_process_sms(client->process, i));
 	}
 	engine_process_destroy(server->engine, client->process, server->now_ns);
 	blocks_drop_client(&server->blocks, &server->accounts, client, account);
@@ -94,10 +95,10 @@ void client_close(struct client *client)
 	free(client);
 }
 
-void client_on_end(void *owner, const struct wire_ring_entry *entry)
+void client_on_end(void *owner, const struct wire_ring_entry *entry, const struct sm_set *sms)
 {
 	struct client *client = owner;
-	ring_push(&client->ring, entry);
+	ring_push(&client->ring, entry, sms);
 	if (client->is_dirty)
 		return;
 	client->is_dirty = true;

@@ -58,6 +58,16 @@ struct account_line server_account_line(
 	return line;
 }
 
+const struct sm_set *server_account_sms(
+	const struct server *server, const struct account *account, uint32_t device)
+{
+	for (const struct client *client = server->clients; client; client = client->next) {
+		if (client->account == account)
+			return engine_process_sms(client->process, device);
+	}
+	return account->sms[device];
+}
+
 static void tell_device(const struct server *server, uint32_t device, struct control_reply *answer)
 {
 	answer->line = CONTROL_LINE_DEVICE;
@@ -90,6 +100,9 @@ static uint64_t tell_process(const struct server *server, uint64_t at, struct co
 		answer->peak_bytes = line.peak_bytes;
 		answer->gpu_time_ns = line.gpu_time_ns;
 		answer->count = line.kernels;
+		const struct sm_set *sms = server_account_sms(server, account, device);
+		if (sms)
+			memcpy(answer->sms, sms->words, sizeof(answer->sms));
 		return at + 1;
 	}
 	return 0;

@@ -52,6 +52,8 @@ struct control_reply {
 				 END: requests without a reply that were malformed and dropped */
 	uint64_t next_index;  /* the `index` of the next line */
 	uint64_t now_ns;      /* ACCOUNT: when all this was so, by CLOCK_MONOTONIC */
+	uint64_t sms[WIRE_SM_WORDS]; /* PROCESS: on which a block of it ran: bit n % 64 of word n /
+					64 */
 	char text[CONTROL_TEXT_LEN]; /* why not; CALL and DEVICE: the name */
 };
 

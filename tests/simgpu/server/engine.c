@@ -19,9 +19,21 @@
 #define CONTEXT_SLOT_BITS 12
 static_assert(ENGINE_MAX_CONTEXTS == 1 << CONTEXT_SLOT_BITS, "ids hold a slot and a serial number");
 
+/* SMs at the end of a device that kernels of partitions share where a leak lets them. */
+#define EXTRA_SMS 2
+
 struct context {
 	uint32_t id; /* 0: free. The slot in the low bits, a serial number above. */
 	uint32_t device;
+	bool is_partition;
+	struct domain *domain;   /* its own, owned; NULL: the lane's, of all SMs */
+	struct domain *extended; /* the same with the extra SMs, made when it is needed */
+};
+
+/* What a process has of a device. */
+struct use {
+	struct lane *lane; /* its own, or that of all where they share the device */
+	struct lane_user user;
 };
 
 struct engine_process {
@@ -29,7 +41,7 @@ struct engine_process {
 	void *owner;
 	uint64_t last_seq;
 	struct op_table ops;
-	struct lane *lanes[WIRE_MAX_DEVICES]; /* made with the first context on the device */
+	struct use *uses[WIRE_MAX_DEVICES]; /* made with the first context on the device */
 	struct context *contexts;
 	uint32_t context_slots;
 	uint32_t context_serial;
@@ -44,7 +56,9 @@ struct engine {
 	uint32_t lane_ids;
 	uint32_t device_count;
 	struct device devices[WIRE_MAX_DEVICES];
-	struct heap copies; /* struct op, by the time of their end */
+	bool is_shared;
+	struct lane *shared[WIRE_MAX_DEVICES]; /* of all processes, where they share */
+	struct heap copies;                    /* struct op, by the time of their end */
 	struct op *ready_first, *ready_last;
 	struct engine_process *processes;
 };
@@ -65,13 +79,36 @@ struct engine *engine_create(engine_end_fn *on_end)
 	return engine;
 }
 
+static void free_domain(struct domain *domain)
+{
+	if (domain)
+		domain_finish(domain);
+	free(domain);
+}
+
+static void free_context(struct context *context)
+{
+	free_domain(context->domain);
+	free_domain(context->extended);
+	*context = (struct context){0};
+}
+
+static void free_lane(struct lane *lane)
+{
+	if (lane)
+		lane_finish(lane);
+	free(lane);
+}
+
 static void process_free(struct engine_process *process)
 {
 	for (uint32_t i = 0; i < WIRE_MAX_DEVICES; i++) {
-		if (process->lanes[i])
-			lane_finish(process->lanes[i]);
-		free(process->lanes[i]);
+		if (process->uses[i] && !process->engine->is_shared)
+			free_lane(process->uses[i]->lane);
+		free(process->uses[i]);
 	}
+	for (uint32_t slot = 0; slot < process->context_slots; slot++)
+		free_context(&process->contexts[slot]);
 	*process->link = process->next;
 	if (process->next)
 		process->next->link = process->link;
@@ -84,6 +121,8 @@ void engine_destroy(struct engine *engine)
 {
 	while (engine->processes)
 		process_free(engine->processes);
+	for (uint32_t i = 0; i < WIRE_MAX_DEVICES; i++)
+		free_lane(engine->shared[i]);
 	heap_finish(&engine->copies);
 	free(engine);
 }
@@ -94,6 +133,11 @@ void engine_add_device(struct engine *engine, uint32_t sm_count)
 		.sm_count = sm_count,
 		.slice_ns = 1000000,
 	};
+}
+
+void engine_share(struct engine *engine)
+{
+	engine->is_shared = true;
 }
 
 void engine_set_slices(struct engine *engine, uint64_t slice_ns, uint64_t switch_ns)
@@ -125,10 +169,16 @@ size_t engine_process_pending(const struct engine_process *process)
 
 struct engine_usage engine_process_usage(const struct engine_process *process, uint32_t device)
 {
-	const struct lane *lane = process->lanes[device];
-	if (!lane)
+	const struct use *use = process->uses[device];
+	if (!use)
 		return (struct engine_usage){0};
-	return (struct engine_usage){lane->time_ns, lane->kernels};
+	return (struct engine_usage){lane_user_time(use->lane, &use->user), use->user.kernels};
+}
+
+const struct sm_set *engine_process_sms(const struct engine_process *process, uint32_t device)
+{
+	const struct use *use = process->uses[device];
+	return use ? &use->user.ran_on : NULL;
 }
 
 uint64_t engine_busy_ns(const struct engine *engine, uint32_t device)
@@ -168,36 +218,69 @@ static void release(struct engine *engine, struct op *op)
 			push_ready(engine, edge->waiter);
 	}
 	engine->pending--;
-	free(op);
+	op_free(op);
 }
 
 static void end(struct engine *engine, struct op *op, uint64_t start_ns, uint64_t end_ns)
 {
 	const struct wire_ring_entry entry = {op->seq, start_ns, end_ns};
-	engine->on_end(op->process->owner, &entry);
+	engine->on_end(op->process->owner, &entry, op->kernel.ran_on);
 	op_table_remove(&op->process->ops, op);
 	release(engine, op);
 }
 
-static void start_kernel(struct engine *engine, struct op *op, uint32_t device)
+static struct context *find_context(const struct engine_process *process, uint32_t id)
 {
-	struct lane *lane = op->process->lanes[device];
+	uint32_t slot = id % ENGINE_MAX_CONTEXTS;
+	if (id == 0 || slot >= process->context_slots || process->contexts[slot].id != id)
+		return NULL;
+	return &process->contexts[slot];
+}
+
+static struct domain *extend(struct context *context, uint32_t sm_count)
+{
+	if (context->extended)
+		return context->extended;
+	struct sm_set sms = context->domain->sms;
+	sm_set_add_range(&sms, sm_count > EXTRA_SMS ? sm_count - EXTRA_SMS : 0, sm_count);
+	context->extended = alloc_zeroed(sizeof(struct domain));
+	domain_init(context->extended, sm_count, &sms, context->domain->sm_limit);
+	return context->extended;
+}
+
+static struct domain *domain_of(
+	const struct engine *engine, const struct op *op, struct context *context)
+{
+	if (!context->domain)
+		return &op->process->uses[context->device]->lane->all;
+	if (context->is_partition && (op->flags & WIRE_OP_EXTRA_SMS))
+		return extend(context, engine->devices[context->device].sm_count);
+	return context->domain;
+}
+
+static void start_kernel(struct engine *engine, struct op *op)
+{
+	struct context *context = find_context(op->process, op->context);
+	struct use *use = op->process->uses[context->device];
+	op->kernel.domain = domain_of(engine, op, context);
+	op->kernel.user = &use->user;
 	op->kernel.block_ns = op->duration_ns;
 	op->kernel.ready_ns = engine->now_ns;
 	op->kernel.arrival = op->arrival;
+	if (op->flags & WIRE_OP_TELL_SMS)
+		op->kernel.ran_on = alloc_zeroed(sizeof(struct sm_set));
 	if (op->kernel.blocks == 0 || op->kernel.block_ns == 0) {
-		lane->kernels++;
+		use->user.kernels++;
 		end(engine, op, engine->now_ns, engine->now_ns);
 		return;
 	}
-	device_add(&engine->devices[device], lane, &op->kernel);
+	device_add(&engine->devices[context->device], use->lane, &op->kernel);
 }
 
 static void start(struct engine *engine, struct op *op)
 {
-	int device = engine_context_device(op->process, op->context);
 	if (op->kind == WIRE_OP_KERNEL) {
-		start_kernel(engine, op, (uint32_t)device);
+		start_kernel(engine, op);
 	} else if (op->kind == WIRE_OP_COPY && op->duration_ns > 0) {
 		op->start_ns = engine->now_ns;
 		op->end_ns = engine->now_ns + op->duration_ns;
@@ -291,6 +374,7 @@ bool engine_submit(struct engine *engine, struct engine_process *process,
 	op->kernel.blocks = wire->blocks;
 	op->kernel.block_fit = block_fit(wire->blocks_per_sm);
 	op->kernel.priority = wire->priority;
+	op->kernel.bandwidth_ppm = wire->bandwidth_ppm;
 	if (op->duration_ns > MAX_DURATION_NS)
 		op->duration_ns = MAX_DURATION_NS;
 	process->last_seq = wire->seq;
@@ -301,14 +385,6 @@ bool engine_submit(struct engine *engine, struct engine_process *process,
 		settle(engine);
 	}
 	return true;
-}
-
-static const struct context *find_context(const struct engine_process *process, uint32_t id)
-{
-	uint32_t slot = id % ENGINE_MAX_CONTEXTS;
-	if (id == 0 || slot >= process->context_slots || process->contexts[slot].id != id)
-		return NULL;
-	return &process->contexts[slot];
 }
 
 int engine_context_device(const struct engine_process *process, uint32_t id)
@@ -331,27 +407,82 @@ static uint32_t find_free_slot(struct engine_process *process)
 	return slot;
 }
 
-uint32_t engine_context_create(struct engine_process *process, uint32_t device)
+bool engine_context_is_partition(const struct engine_process *process, uint32_t id)
+{
+	const struct context *context = find_context(process, id);
+	return context && context->is_partition;
+}
+
+static struct lane *create_lane(struct engine *engine, uint32_t device)
+{
+	struct lane *lane = alloc_zeroed(sizeof(*lane));
+	lane_init(lane, engine->devices[device].sm_count);
+	lane->id = ++engine->lane_ids;
+	return lane;
+}
+
+static void open_device(struct engine_process *process, uint32_t device)
 {
 	struct engine *engine = process->engine;
+	struct lane *lane = engine->shared[device];
+	if (process->uses[device])
+		return;
+	if (!lane)
+		lane = create_lane(engine, device);
+	if (engine->is_shared)
+		engine->shared[device] = lane;
+	process->uses[device] = alloc_zeroed(sizeof(struct use));
+	process->uses[device]->lane = lane;
+}
+
+uint32_t engine_context_create(struct engine_process *process, uint32_t device)
+{
+	return engine_partition_create(process, device, NULL, 0);
+}
+
+/* A partition of `sms` without those that the device does not have; NULL if none is left. */
+static struct domain *create_domain(
+	const struct device *device, const struct sm_set *sms, uint32_t sm_limit)
+{
+	struct sm_set has = {0};
+	sm_set_add_range(&has, 0, device->sm_count);
+	for (uint32_t i = 0; sms && i < WIRE_SM_WORDS; i++)
+		has.words[i] &= sms->words[i];
+	if (sm_set_count(&has) == 0)
+		return NULL;
+	struct domain *domain = alloc_zeroed(sizeof(*domain));
+	domain_init(domain, device->sm_count, &has, sm_limit);
+	return domain;
+}
+
+uint32_t engine_partition_create(struct engine_process *process, uint32_t device,
+	const struct sm_set *sms, uint32_t sm_limit)
+{
+	struct domain *domain = NULL;
 	uint32_t slot = find_free_slot(process);
 	if (slot == ENGINE_MAX_CONTEXTS)
 		return 0;
-	if (!process->lanes[device]) {
-		process->lanes[device] = alloc_zeroed(sizeof(struct lane));
-		lane_init(process->lanes[device], engine->devices[device].sm_count);
-		process->lanes[device]->id = ++engine->lane_ids;
+	if (sms || sm_limit) {
+		domain = create_domain(&process->engine->devices[device], sms, sm_limit);
+		if (!domain)
+			return 0;
 	}
+	open_device(process, device);
 	/* From 1, so that no id is 0. */
 	process->context_serial = process->context_serial % ((1u << 20) - 1) + 1;
-	process->contexts[slot] =
-		(struct context){process->context_serial << CONTEXT_SLOT_BITS | slot, device};
+	process->contexts[slot] = (struct context){
+		.id = process->context_serial << CONTEXT_SLOT_BITS | slot,
+		.device = device,
+		.is_partition = sms != NULL,
+		.domain = domain,
+	};
 	return process->contexts[slot].id;
 }
 
-static bool kernel_is_of_context(const struct kernel *kernel, void *context)
+static bool kernel_is_of_context(const struct kernel *kernel, void *arg)
 {
-	return ((const struct op *)kernel)->context == *(const uint32_t *)context;
+	const struct op *op = (const struct op *)kernel, *model = arg;
+	return op->process == model->process && op->context == model->context;
 }
 
 static bool copy_is_of_context(void *item, void *arg)
@@ -368,8 +499,8 @@ void engine_context_destroy(
 	if (device < 0)
 		return;
 	engine_advance(engine, now_ns);
-	device_remove_if(
-		&engine->devices[device], process->lanes[device], kernel_is_of_context, &id);
+	device_remove_if(&engine->devices[device], process->uses[device]->lane,
+		kernel_is_of_context, &model);
 	heap_remove_if(&engine->copies, copy_is_of_context, &model);
 
 	/* First all leave the lists of those they wait for, so that none of them becomes ready. */
@@ -381,9 +512,14 @@ void engine_context_destroy(
 		dropped = op->next;
 		release(engine, op);
 	}
-	process->contexts[id % ENGINE_MAX_CONTEXTS].id = 0;
+	free_context(&process->contexts[id % ENGINE_MAX_CONTEXTS]);
 	start_ready(engine);
 	settle(engine);
+}
+
+static bool kernel_is_of_process(const struct kernel *kernel, void *process)
+{
+	return ((const struct op *)kernel)->process == process;
 }
 
 static bool copy_is_of_process(void *item, void *process)
@@ -395,8 +531,11 @@ void engine_process_destroy(struct engine *engine, struct engine_process *proces
 {
 	engine_advance(engine, now_ns);
 	for (uint32_t i = 0; i < engine->device_count; i++) {
-		if (process->lanes[i])
-			device_forget(&engine->devices[i], process->lanes[i]);
+		if (process->uses[i] && engine->is_shared)
+			device_remove_if(&engine->devices[i], process->uses[i]->lane,
+				kernel_is_of_process, process);
+		else if (process->uses[i])
+			device_forget(&engine->devices[i], process->uses[i]->lane);
 	}
 	heap_remove_if(&engine->copies, copy_is_of_process, process);
 	engine->pending -= process->ops.count;

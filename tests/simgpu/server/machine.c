@@ -36,6 +36,16 @@ static void write_device(
 	device->pci_bus = number + 1;
 }
 
+uint32_t machine_sm_words(const struct settings *settings)
+{
+	uint32_t most = 0;
+	for (uint32_t i = 0; i < settings->device_count; i++) {
+		if (settings->devices[i].sm_count > most)
+			most = settings->devices[i].sm_count;
+	}
+	return (most + 63) / 64;
+}
+
 void machine_write(struct wire_machine *machine, const struct settings *settings)
 {
 	begin_change(machine);
@@ -46,6 +56,7 @@ void machine_write(struct wire_machine *machine, const struct settings *settings
 	machine->fill_mib_per_ms = settings->fill_mib_per_ms;
 	machine->d2d_mib_per_ms = settings->d2d_mib_per_ms;
 	atomic_store(&machine->memory_answer_us, settings->memory_answer_us);
+	machine->sm_words = machine_sm_words(settings);
 	machine->kernel_count = settings->kernel_count;
 	memcpy(machine->kernels, settings->kernels, sizeof(machine->kernels));
 	for (uint32_t i = 0; i < settings->device_count; i++)

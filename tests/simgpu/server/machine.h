@@ -13,6 +13,9 @@
 #include "../wire.h"
 #include "settings.h"
 
+/* 64-bit words for a bit for each SM of any device. */
+uint32_t machine_sm_words(const struct settings *settings);
+
 /* Writes the settings into the machine. Clients that read meanwhile see `generation` odd or
  * changed, and read again. */
 void machine_write(struct wire_machine *machine, const struct settings *settings);

@@ -11,6 +11,12 @@
 
 #define FIRST_BUCKETS 64 /* a power of two, as all bucket counts are */
 
+void op_free(struct op *op)
+{
+	free(op->kernel.ran_on);
+	free(op);
+}
+
 void op_table_init(struct op_table *table)
 {
 	*table = (struct op_table){
@@ -24,7 +30,7 @@ void op_table_finish(struct op_table *table)
 	for (size_t i = 0; i < table->bucket_count; i++) {
 		for (struct op *op = table->buckets[i], *next; op; op = next) {
 			next = op->next;
-			free(op);
+			op_free(op);
 		}
 	}
 	free(table->buckets);
@@ -110,6 +116,7 @@ struct op *op_table_add(struct op_table *table, const struct wire_op *wire)
 	op->seq = wire->seq;
 	op->kind = wire->kind;
 	op->context = wire->context;
+	op->flags = wire->flags;
 	op->duration_ns = wire->duration_ns;
 	for (uint32_t i = 0; i < wire->dep_count; i++) {
 		struct op *dep = op_table_find(table, wire->deps[i]);

@@ -22,7 +22,7 @@ struct edge {
 };
 
 struct op {
-	struct kernel kernel; /* kernels only */
+	struct kernel kernel; /* kernels only; what it notes of its SMs is the operation's */
 	struct engine_process *process;
 	struct op *next; /* in a bucket of the table */
 	struct op *next_ready;
@@ -31,6 +31,7 @@ struct op {
 	uint64_t arrival; /* unique in the engine */
 	uint32_t kind;    /* enum wire_op_kind */
 	uint32_t context;
+	uint32_t flags; /* enum wire_op_flag */
 	uint64_t duration_ns;
 	uint64_t start_ns, end_ns; /* copies only */
 	uint32_t waits_for;        /* operations that have not ended */
@@ -42,6 +43,8 @@ struct op_table {
 	struct op **buckets;
 	size_t bucket_count, count;
 };
+
+void op_free(struct op *op);
 
 void op_table_init(struct op_table *table);
 

@@ -54,6 +54,30 @@ static void print_string(const char *text)
 	putchar('"');
 }
 
+static bool ran_on(const struct control_reply *line, uint32_t sm)
+{
+	return sm < WIRE_MAX_SMS && (line->sms[sm / 64] >> sm % 64 & 1);
+}
+
+/* As "0-65,130": the SMs on which the process ran. */
+static void print_sms(const struct control_reply *line)
+{
+	const char *separator = "";
+	putchar('"');
+	for (uint32_t sm = 0; sm < WIRE_MAX_SMS; sm++) {
+		uint32_t first = sm;
+		if (!ran_on(line, sm))
+			continue;
+		while (ran_on(line, sm + 1))
+			sm++;
+		printf("%s%" PRIu32, separator, first);
+		if (sm > first)
+			printf("-%" PRIu32, sm);
+		separator = ",";
+	}
+	putchar('"');
+}
+
 static void print_json_row(const struct control_reply *line)
 {
 	if (line->line == CONTROL_LINE_DEVICE)
@@ -70,8 +94,12 @@ static void print_json_row(const struct control_reply *line)
 			line->contexts);
 	else
 		printf("{\"count\": %" PRIu64 ", \"name\": ", line->count);
-	if (line->line != CONTROL_LINE_PROCESS)
+	if (line->line == CONTROL_LINE_PROCESS) {
+		fputs(", \"sms\": ", stdout);
+		print_sms(line);
+	} else {
 		print_string(line->text);
+	}
 	putchar('}');
 }
 

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "machine.h"
+
 #define SUBMIT_HEAD_SIZE (offsetof(struct wire_request, op) + offsetof(struct wire_op, deps))
 
 /* Counts a request that has no reply and cannot be obeyed. */
@@ -56,7 +58,7 @@ static bool hello(struct client *client, const struct wire_request *request)
 	struct server *server = client->server;
 	if (client->process || request->bytes != WIRE_VERSION)
 		return reply_status(client, WIRE_BAD_REQUEST);
-	int ring_fd = ring_init(&client->ring);
+	int ring_fd = ring_init(&client->ring, machine_sm_words(&server->settings));
 	if (ring_fd < 0)
 		return reply_status(client, WIRE_NO_MEMORY);
 	client->account = accounts_open(&server->accounts, client->pid);
@@ -107,7 +109,8 @@ static bool context_create(struct client *client, const struct wire_request *req
 
 	if (!account_reserve(&server->accounts, client->account, device, bytes))
 		return reply(client, &answer);
-	answer.context = engine_context_create(client->process, device);
+	answer.context =
+		engine_partition_create(client->process, device, NULL, request->partition.sm_limit);
 	if (answer.context) {
 		answer.status = WIRE_OK;
 		client->account->lines[device].contexts++;
@@ -117,13 +120,29 @@ static bool context_create(struct client *client, const struct wire_request *req
 	return reply(client, &answer);
 }
 
+static bool partition_create(struct client *client, const struct wire_request *request)
+{
+	struct wire_reply answer = {.status = WIRE_BAD_REQUEST};
+	struct sm_set sms;
+
+	memcpy(sms.words, request->partition.sms, sizeof(sms.words));
+	answer.context = engine_partition_create(
+		client->process, (uint32_t)request->device, &sms, request->partition.sm_limit);
+	if (answer.context)
+		answer.status = WIRE_OK;
+	return reply(client, &answer);
+}
+
 static bool context_destroy(struct client *client, const struct wire_request *request)
 {
 	struct server *server = client->server;
 	int device = engine_context_device(client->process, request->context);
+	bool is_partition = engine_context_is_partition(client->process, request->context);
 	if (device < 0)
 		return reply_status(client, WIRE_BAD_REQUEST);
 	engine_context_destroy(server->engine, client->process, request->context, server->now_ns);
+	if (is_partition)
+		return reply_status(client, WIRE_OK);
 	/* A client that gave back more than its allocations has nothing left for its context. */
 	if (!account_release(&server->accounts, client->account, (uint32_t)device,
 		    server->settings.devices[device].context_bytes))
@@ -305,6 +324,7 @@ static const struct {
 	[WIRE_MEM_INFO] = {mem_info, true, true},
 	[WIRE_CONTEXT_CREATE] = {context_create, true, true},
 	[WIRE_CONTEXT_DESTROY] = {context_destroy, false, true},
+	[WIRE_PARTITION_CREATE] = {partition_create, true, true},
 	[WIRE_ACCOUNT] = {tell_account, true, true},
 	[WIRE_UNSUPPORTED] = {unsupported, false, false},
 	[WIRE_NVML_PROCESSES] = {nvml_processes, true, true},

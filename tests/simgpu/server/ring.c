@@ -10,6 +10,7 @@
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,16 +18,24 @@
 #include "alloc.h"
 #include "shared.h"
 
-int ring_init(struct ring *ring)
+int ring_init(struct ring *ring, uint32_t sm_words)
 {
-	*ring = (struct ring){0};
+	*ring = (struct ring){.sm_words = sm_words};
 	return shared_create("simgpu-ring", sizeof(*ring->shared), (void **)&ring->shared);
+}
+
+/* The i-th of those that wait. */
+static struct ring_item *item_at(const struct ring *ring, size_t i)
+{
+	return &ring->backlog[(ring->backlog_first + i) & (ring->backlog_capacity - 1)];
 }
 
 void ring_finish(struct ring *ring)
 {
 	if (ring->shared)
 		munmap(ring->shared, sizeof(*ring->shared));
+	for (size_t i = 0; i < ring->backlog_count; i++)
+		free(item_at(ring, i)->sms);
 	free(ring->backlog);
 	*ring = (struct ring){0};
 }
@@ -42,13 +51,26 @@ static void grow_backlog(struct ring *ring)
 		ring->backlog[old + i] = ring->backlog[i];
 }
 
-void ring_push(struct ring *ring, const struct wire_ring_entry *entry)
+void ring_push(struct ring *ring, const struct wire_ring_entry *entry, const struct sm_set *sms)
 {
 	if (ring->backlog_count == ring->backlog_capacity)
 		grow_backlog(ring);
-	size_t at = (ring->backlog_first + ring->backlog_count) & (ring->backlog_capacity - 1);
-	ring->backlog[at] = *entry;
-	ring->backlog_count++;
+	struct ring_item *item = item_at(ring, ring->backlog_count++);
+	*item = (struct ring_item){.entry = *entry};
+	if (sms) {
+		item->sms = alloc_zeroed(sizeof(*sms));
+		*item->sms = *sms;
+	}
+}
+
+static void publish(struct ring *ring, struct ring_item *item)
+{
+	uint32_t slot = ring->published++ % WIRE_RING_ENTRIES;
+	ring->shared->entries[slot] = item->entry;
+	if (item->sms)
+		memcpy(&ring->shared->sms[(size_t)slot * ring->sm_words], item->sms->words,
+			ring->sm_words * sizeof(item->sms->words[0]));
+	free(item->sms);
 }
 
 bool ring_flush(struct ring *ring)
@@ -60,8 +82,7 @@ bool ring_flush(struct ring *ring)
 	uint32_t before = ring->published;
 
 	while (room-- > 0 && ring->backlog_count > 0) {
-		ring->shared->entries[ring->published++ % WIRE_RING_ENTRIES] =
-			ring->backlog[ring->backlog_first];
+		publish(ring, item_at(ring, 0));
 		ring->backlog_first = (ring->backlog_first + 1) & (ring->backlog_capacity - 1);
 		ring->backlog_count--;
 	}

@@ -90,7 +90,7 @@ void client_serve(struct client *client, bool has_ended);
 void client_flush_all(struct server *server);
 
 /* The engine's engine_end_fn; the owner is the client. */
-void client_on_end(void *owner, const struct wire_ring_entry *entry);
+void client_on_end(void *owner, const struct wire_ring_entry *entry, const struct sm_set *sms);
 
 /* Obey a request of ../wire.h and one of control.h, whose kinds are CONTROL_SET and above. Time is
  * `server->now_ns`, to which the engine was advanced. Return false if the connection has to end. */
@@ -99,6 +99,10 @@ bool control_obey(struct client *client, struct control_request *request);
 
 /* What a process had of a device up to now, whether it is alive or not. */
 struct account_line server_account_line(
+	const struct server *server, const struct account *account, uint32_t device);
+
+/* The SMs on which its kernels ran, as of now; NULL: none. */
+const struct sm_set *server_account_sms(
 	const struct server *server, const struct account *account, uint32_t device);
 
 /* Answers those who wait for the machine to be idle, if it is. */

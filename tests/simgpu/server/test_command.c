@@ -215,7 +215,8 @@ static void account_tells_processes_and_unsupported_calls(void **state)
 
 	snprintf(expected, sizeof(expected),
 		"\"processes\": [{\"pid\": %d, \"alive\": true, \"device\": 0, \"held\": 67108864, "
-		"\"peak\": 67108864, \"gpu_time_ns\": 2000, \"kernels\": 1, \"contexts\": 1}], "
+		"\"peak\": 67108864, \"gpu_time_ns\": 2000, \"kernels\": 1, \"contexts\": 1, "
+		"\"sms\": \"0\"}], "
 		"\"unsupported\": [{\"count\": 2, \"name\": \"cuFancy\\\"Call\"}], "
 		"\"malformed\": 0}\n",
 		getpid());

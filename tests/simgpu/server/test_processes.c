@@ -262,8 +262,9 @@ static void results_do_not_depend_on_how_often_the_engine_is_called(void **state
 }
 
 /* The record of a virtual process is too small for so many operations. */
-static void keep_last(void *owner, const struct wire_ring_entry *entry)
+static void keep_last(void *owner, const struct wire_ring_entry *entry, const struct sm_set *sms)
 {
+	(void)sms;
 	struct wire_ring_entry *last = owner;
 	*last = *entry;
 }

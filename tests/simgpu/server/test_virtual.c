@@ -7,12 +7,15 @@
 
 #include "alloc.h"
 
-static void record(void *owner, const struct wire_ring_entry *entry)
+static void record(void *owner, const struct wire_ring_entry *entry, const struct sm_set *sms)
 {
 	struct virtual_process *process = owner;
 	process->ended_order[process->ended_count++] = entry->seq;
 	process->has_ended[entry->seq] = true;
 	process->ended[entry->seq] = *entry;
+	process->told_sms = sms != NULL;
+	if (sms)
+		process->sms = *sms;
 }
 
 struct engine *virtual_engine(uint32_t sm_count)

@@ -24,6 +24,8 @@ struct virtual_process {
 	uint64_t ended_order[VIRTUAL_MAX_SEQ]; /* seqs */
 	bool has_ended[VIRTUAL_MAX_SEQ];
 	struct wire_ring_entry ended[VIRTUAL_MAX_SEQ]; /* by seq */
+	bool told_sms;                                 /* whether the last that ended told ... */
+	struct sm_set sms;                             /* ... its SMs */
 };
 
 /* An engine with one device of `sm_count` SMs. Destroy it by engine_destroy. */
