@@ -2,13 +2,15 @@
 # Copyright the cuslice authors
 #
 # The suites of tenants of which some come, go, die, or are given other shares: `borrow`, `change`,
-# `kills`.
+# `holder`, `kills`.
 import random
+import signal
 import time
 
 from cells import Load, Tenant
 from checks import Check, at_least, at_most, within
-from figures import NS_PER_MS, NS_PER_S, all_begun_ns, figures_of, lag_ns, late_ns, windows_sliding
+from figures import NS_PER_MS, NS_PER_S, all_begun_ns, figures_of, lag_ns, late_ns, \
+    longest_stall_ns, windows_sliding
 from machine import Failed
 from sharing import OFF_TOGETHER, name_of, names_of, queues
 
@@ -19,6 +21,9 @@ GIVEN_BACK_NS = 50 * MS   # and the longest command
 LEAST_BORROWED = 95       # % of what a neighbour leaves idle
 SEEN_FOR_NS = 400 * MS    # how long after a change it is looked at
 
+DISTURB_EVERY_S = 0.5
+STOPPED_S = 0.3
+KILLED_MS, STOPPED_MS = 20.0, 100.0
 KILL_EVERY_S = 0.2
 KILLS_S, QUICK_KILLS_S = 120.0, 5.0
 SETTLED_S = 1.0           # after the last kill
@@ -150,6 +155,82 @@ def check_kills(bench, options, survivors, victims):
     for number, (trace, tenant) in enumerate(zip(traces, survivors), 1):
         found += judge_survivor(trace, tenant, number, begun_ns, killed_ns, after_s, options.room)
     return found
+
+
+def stall_after_ms(trace, at_ns):
+    first, last = trace.since(at_ns), trace.since(at_ns + SEEN_FOR_NS)
+    return longest_stall_ns(trace, max(first - 1, 0), last) / MS
+
+
+def check_disturbed(bench, options, survivor, victim, times, disturb):
+    """`disturb` does something to the victim and returns when it was done and the victim, or who
+    takes its place. The survivor's longest time without the GPU after that."""
+    seconds = 1.0 + times * DISTURB_EVERY_S
+    with bench.stage([survivor.load, victim.load], FINE) as stage:
+        running = stage.start(seconds + 1, survivor.load, survivor.share, survivor.more)
+        process, done = None, []
+        for _ in range(times):
+            if process is None:
+                process = stage.start(seconds + 1, victim.load, victim.share, victim.more)
+            time.sleep(DISTURB_EVERY_S)
+            at_ns, process = disturb(stage, process)
+            done.append(at_ns)
+        if process is not None:
+            stage.kill(process)
+        stage.finish(running)
+    trace = stage.trace(running)
+    if trace.begin() is None:
+        raise Failed("the survivor never used the GPU")
+    return max(stall_after_ms(trace, at_ns) for at_ns in done)
+
+
+def kill_it(stage, process):
+    at_ns = time.monotonic_ns()
+    if not stage.kill(process):
+        raise Failed("ended before it was killed")
+    return at_ns, None
+
+
+def stop_it(stage, process):
+    del stage
+    at_ns = time.monotonic_ns()
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(STOPPED_S)
+    process.send_signal(signal.SIGCONT)
+    return at_ns, process
+
+
+def holder(bench, options):
+    """Whoever has its turn is killed, is stopped, or has a command that takes much longer than was
+    to be expected."""
+    survivor = queues(50, blocks=options.blocks)[0]
+    times = 3 if options.quick else 20
+    for name, victim, disturb, most_ms in (
+            ("killed", survivor, kill_it, KILLED_MS), ("stopped", survivor, stop_it, STOPPED_MS)):
+        yield f"{names_of([survivor, victim])}, the other {name} {times} times", \
+            lambda victim=victim, disturb=disturb, most_ms=most_ms: [at_most(
+                "longest without the GPU", check_disturbed(
+                    bench, options, survivor, victim, times, disturb),
+                most_ms + survivor.load.length_ns / MS + options.room, "ms")]
+    hanging = Tenant(50, Load("sync", 2 * NS_PER_S, options.blocks))
+    yield f"{names_of([survivor, hanging])}, which is not known to take so long", \
+        lambda: [at_most("longest without the GPU", check_hang(bench, options, survivor, hanging),
+                         STOPPED_MS + survivor.load.length_ns / MS + options.room, "ms")]
+
+
+def check_hang(bench, options, survivor, hanging):
+    """The device gives the survivor time slices as soon as it asks for them."""
+    with bench.stage([survivor.load, hanging.load], FINE) as stage:
+        running = stage.start(3.5, survivor.load, survivor.share, survivor.more)
+        time.sleep(1)
+        at_ns = time.monotonic_ns()
+        other = stage.start(0.5, hanging.load, hanging.share, hanging.more)
+        stage.finish(other)
+        stage.finish(running)
+    trace = stage.trace(running)
+    if trace.begin() is None or stage.trace(other).begin() is None:
+        raise Failed("one of them never used the GPU")
+    return longest_stall_ns(trace, trace.since(at_ns), trace.since(at_ns + 2 * NS_PER_S)) / MS
 
 
 def kills(bench, options):

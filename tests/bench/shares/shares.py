@@ -24,7 +24,8 @@ from machine import Bench, Failed
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__)))))
 SUITES = {"together": sharing.together, "latency": sharing.latency, "long": sharing.long,
-          "borrow": changes.borrow, "change": changes.change, "kills": changes.kills}
+          "borrow": changes.borrow, "change": changes.change,
+          "holder": changes.holder, "kills": changes.kills}
 MISSED, NOT_MEASURED = 1, 3
 SPARE_S = 0.3  # a program's time beyond what is measured: its start, and the last window
 
