@@ -112,6 +112,84 @@ static void array_is_memory_of_its_device(void **state)
 	assert_took(0, 3906);
 }
 
+static void batch_copies_one_after_the_other(void **state)
+{
+	CUdeviceptr dsts[] = {to, to + MIB / 2};
+	CUdeviceptr srcs[] = {from, (CUdeviceptr)(uintptr_t)pageable};
+	size_t sizes[] = {MIB / 2, MIB / 2}, first = 0;
+	CUmemcpyAttributes order = {.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM};
+
+	(void)state;
+	must(cuMemsetD8(from, 7, MIB));
+	must(cuCtxSynchronize());
+	memset(pageable, 9, sizeof(pageable));
+	begin();
+	must(cuMemcpyBatchAsync(dsts, srcs, sizes, 2, &order, &first, 1, streams[0]));
+	assert_took(0.5 + 0.125, 500000);
+	assert_int_equal(read_int(to, MIB / 8 - 1), 0x07070707);
+	assert_int_equal(read_int(to, MIB / 8), 0x09090909);
+}
+
+static void batch_of_nonsense_is_refused(void **state)
+{
+	size_t size = 1, first[] = {0, 1};
+	CUmemcpyAttributes order = {.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM},
+			   none = {0};
+
+	(void)state;
+	begin();
+	assert_cuda(CUDA_ERROR_INVALID_VALUE,
+		cuMemcpyBatchAsync(&to, &from, &size, 1, &order, first, 1, NULL));
+	assert_cuda(CUDA_ERROR_INVALID_VALUE,
+		cuMemcpyBatchAsync(&to, &from, &size, 1, &order, first, 2, streams[0]));
+	assert_cuda(CUDA_ERROR_INVALID_VALUE,
+		cuMemcpyBatchAsync(&to, &from, &size, 1, &order, first + 1, 1, streams[0]));
+	assert_cuda(CUDA_ERROR_INVALID_VALUE,
+		cuMemcpyBatchAsync(&to, &from, &size, 1, &none, first, 1, streams[0]));
+	assert_cuda(CUDA_ERROR_INVALID_VALUE,
+		cuMemcpyBatchAsync(NULL, &from, &size, 1, &order, first, 1, streams[0]));
+	assert_took(0, 0);
+}
+
+/* Two layers of a pitched box, and a box out of an array. */
+static void batch_copies_boxes(void **state)
+{
+	CUDA_MEMCPY3D_BATCH_OP ops[2] = {
+		{.src = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER,
+			 .op.ptr = {.ptr = from, .rowLength = 1024, .layerHeight = 16}},
+			.dst = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER, .op.ptr = {.ptr = to}},
+			.extent = {512, 8, 2},
+			.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM},
+		{.src = {.type = CU_MEMCPY_OPERAND_TYPE_ARRAY,
+			 .op.array = {.array = array, .offset = {1, 2, 0}}},
+			.dst = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER,
+				.op.ptr = {.ptr = to + 65536}},
+			.extent = {4, 2, 1},
+			.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM}};
+	CUDA_MEMCPY2D marks = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+		.srcHost = pageable,
+		.srcPitch = 4096,
+		.dstMemoryType = CU_MEMORYTYPE_ARRAY,
+		.dstArray = array,
+		.WidthInBytes = 4096,
+		.Height = 4};
+
+	(void)state;
+	for (unsigned i = 0; i < MIB / 4; i++)
+		((unsigned *)pageable)[i] = i;
+	must(cuMemcpyHtoD(from, pageable, MIB));
+	must(cuMemcpy2D(&marks));
+	begin();
+	must(cuMemcpy3DBatchAsync(2, ops, 0, streams[0]));
+	assert_took(0, 8192 * 1000000ull / MIB + 32 * 1000000ull / MIB);
+	assert_int_equal(read_int(to, 128), 256);          /* second row */
+	assert_int_equal(read_int(to, 8 * 128), 16 * 256); /* second layer */
+	assert_int_equal(read_int(to + 65536, 0), 2 * 1024 + 1);
+	assert_int_equal(read_int(to + 65536, 7), 3 * 1024 + 4);
+	ops[1].extent.depth = 0;
+	assert_cuda(CUDA_ERROR_INVALID_VALUE, cuMemcpy3DBatchAsync(1, &ops[1], 0, streams[0]));
+}
+
 static void copy_with_a_host_side_takes_none(void **state)
 {
 	(void)state;
@@ -177,6 +255,9 @@ int main(void)
 		cmocka_unit_test(fill_takes_gpu_time),
 		cmocka_unit_test(copy_within_a_device_takes_gpu_time),
 		cmocka_unit_test(array_is_memory_of_its_device),
+		cmocka_unit_test(batch_copies_one_after_the_other),
+		cmocka_unit_test(batch_of_nonsense_is_refused),
+		cmocka_unit_test(batch_copies_boxes),
 		cmocka_unit_test(copy_with_a_host_side_takes_none),
 		cmocka_unit_test(copy_between_devices_takes_none),
 		cmocka_unit_test(fills_run_beside_each_other),
