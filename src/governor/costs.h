@@ -46,6 +46,21 @@ static inline uint64_t costs_kernel_key(
 	return (uint64_t)(uintptr_t)kernel ^ (uint64_t)(63 - __builtin_clzll(blocks | 1)) << 57;
 }
 
+/* What moves bytes has no handle, and handles are larger than these. */
+enum costs_kind {
+	COSTS_FILL = 1,
+	COSTS_FILL_ROWS,
+	COSTS_COPY,
+	COSTS_COPY_ROWS,
+	COSTS_COPY_BATCH,
+};
+
+/* Told apart by powers of two as well. */
+static inline uint64_t costs_bytes_key(enum costs_kind kind, uint64_t bytes)
+{
+	return (uint64_t)kind | (uint64_t)(63 - __builtin_clzll(bytes | 1)) << 57;
+}
+
 static inline uint32_t costs_place_of(uint64_t key)
 {
 	/* Fibonacci hashing: handles are multiples of powers of two. */

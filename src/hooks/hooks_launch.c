@@ -4,21 +4,9 @@
  * Every way to submit work: admitted by the governor, launched, reported as submitted.
  */
 #include "driver/driver.h"
-#include "governor/governor.h"
+#include "hooks/admit.h"
 #include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
-
-#include <pthread.h>
-
-static inline void admit(uint64_t key, CUstream stream, struct ticket *ret_ticket)
-{
-	const void *lane = stream;
-
-	/* One handle for all threads, and another stream in each. */
-	if (unlikely(stream == CU_STREAM_PER_THREAD))
-		lane = (const void *)pthread_self();
-	governor_admit(key, stream, lane, ret_ticket);
-}
 
 static uint64_t config_key(const CUlaunchConfig *config, CUfunction f)
 {
@@ -28,12 +16,6 @@ static uint64_t config_key(const CUlaunchConfig *config, CUfunction f)
 static uint64_t graph_key(CUgraphExec graph)
 {
 	return (uint64_t)(uintptr_t)graph;
-}
-
-/* In the _ptsz functions NULL means the calling thread's stream. */
-static CUstream per_thread(CUstream stream)
-{
-	return stream == NULL ? CU_STREAM_PER_THREAD : stream;
 }
 
 CUresult CUDAAPI hook_cuLaunchKernel(CUfunction f, unsigned int grid_x, unsigned int grid_y,
