@@ -27,7 +27,10 @@
 
 /* Work done in the time that was used, of what is done in it without a share: streams that run
  * beside each other must go on doing so. */
-#define LEAST_KEPT 0.5
+#define LEAST_KEPT 0.6
+
+/* The same where a turn waits for GPU time and has room for several commands of each stream. */
+#define LEAST_KEPT_IN_TURNS 0.85
 
 /* Standard deviation of the windows, in points, and time without the GPU. A command of 10 ms comes
  * every 200 ms with 5 %, so that the latter is looked at from 10 % on. */
@@ -127,6 +130,14 @@ static struct use use_of(enum pattern pattern, uint64_t length_ns, unsigned shar
 	};
 }
 
+static double least_kept(uint64_t length_ns, unsigned share_percent)
+{
+	bool has_turns =
+		share_percent <= 50 && length_ns >= 100 * NS_PER_US && length_ns <= NS_PER_MS;
+
+	return has_turns ? LEAST_KEPT_IN_TURNS : LEAST_KEPT;
+}
+
 static void shares_hold(enum pattern pattern)
 {
 	static const unsigned shares[] = {SHARES};
@@ -141,7 +152,8 @@ static void shares_hold(enum pattern pattern)
 			double wanted = bare.percent < shares[s] ? bare.percent : shares[s];
 			double kept = use.work_percent * bare.percent / bare.work_percent / wanted;
 			bool is_missed = use.percent < wanted - 0.5 || use.percent > wanted + 0.5 ||
-					 kept < LEAST_KEPT || use.sd > MOST_SD ||
+					 kept < least_kept(lengths_ns[l], shares[s]) ||
+					 use.sd > MOST_SD ||
 					 (shares[s] >= IDLE_FROM && use.idle_ns > MOST_IDLE_NS);
 			misses += is_missed;
 			print_message("%-28s %8.2f ms %3u %%: %6.2f of %6.2f, sd %.2f, idle %.1f "
