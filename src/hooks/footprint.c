@@ -5,6 +5,7 @@
 #include "base/lock.h"
 #include "base/wipe.h"
 #include "driver/driver.h"
+#include "hooks/capture_mode.h"
 #include "hooks/process_figure.h"
 #include "ledger/ledger.h"
 
@@ -18,15 +19,17 @@ bool footprint_init(void)
 
 static bool read_free(unsigned device, enum footprint_source source, uint64_t *ret_bytes)
 {
-	size_t free_bytes, total_bytes;
+	size_t free_bytes = 0, total_bytes;
 
 	if (source == FOOTPRINT_NVML)
 		return process_figure_read_free(device, ret_bytes);
-	if (source == FOOTPRINT_NONE ||
-		driver.cuMemGetInfo_v2(&free_bytes, &total_bytes) != CUDA_SUCCESS)
+	if (source == FOOTPRINT_NONE)
 		return false;
+	CUstreamCaptureMode mode = relax_capture();
+	CUresult res = driver.cuMemGetInfo_v2(&free_bytes, &total_bytes);
+	restore_capture(mode);
 	*ret_bytes = free_bytes;
-	return true;
+	return res == CUDA_SUCCESS;
 }
 
 void footprint_hold(unsigned device, struct footprint *ret_footprint)

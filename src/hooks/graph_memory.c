@@ -71,9 +71,12 @@ static struct device_pool *pool_of(CUdevice device)
 static void settle(struct device_pool *pool)
 {
 	cuuint64_t reserved = 0;
+	CUstreamCaptureMode mode = relax_capture();
+	CUresult res = driver.cuDeviceGetGraphMemAttribute(
+		(CUdevice)pool->charge.device, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, &reserved);
 
-	if (driver.cuDeviceGetGraphMemAttribute((CUdevice)pool->charge.device,
-		    CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, &reserved) != CUDA_SUCCESS)
+	restore_capture(mode);
+	if (res != CUDA_SUCCESS)
 		return;
 	reserved = ledger_round(reserved);
 	ledger_shrink(&pool->charge, reserved);

@@ -6,6 +6,7 @@
 #include "base/wipe.h"
 #include "driver/driver.h"
 #include "hooks/array_costs.h"
+#include "hooks/capture_mode.h"
 #include "hooks/charge.h"
 #include "hooks/hooks.h"
 #include "slice/slice.h"
@@ -45,8 +46,10 @@ static bool read_free(unsigned device, struct reading *ret_reading)
 
 	ret_reading->begun = atomic_load(&traffic->begun);
 	ret_reading->used_bytes = ledger_used(device);
-	ret_reading->is_taken = driver.cuMemGetInfo_v2(&free_bytes, &total_bytes) == CUDA_SUCCESS &&
-				atomic_load(&traffic->under_way) == 1;
+	CUstreamCaptureMode mode = relax_capture();
+	CUresult res = driver.cuMemGetInfo_v2(&free_bytes, &total_bytes);
+	restore_capture(mode);
+	ret_reading->is_taken = res == CUDA_SUCCESS && atomic_load(&traffic->under_way) == 1;
 	ret_reading->free_bytes = free_bytes;
 	return ret_reading->is_taken;
 }

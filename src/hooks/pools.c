@@ -143,8 +143,10 @@ static CUresult read_number(
 	const struct pool *pool, CUmemPool_attribute attribute, uint64_t *ret_value)
 {
 	cuuint64_t value = 0;
+	CUstreamCaptureMode mode = relax_capture();
 	CUresult res = driver.cuMemPoolGetAttribute(pool->handle, attribute, &value);
 
+	restore_capture(mode);
 	*ret_value = value;
 	return res;
 }

@@ -495,6 +495,24 @@ static void per_thread(void)
 	finish();
 }
 
+/* Memory, refusals and a context while another stream captures: our own questions must not spoil
+ * that. */
+static void beside_capture(void)
+{
+	CUstream stream = make_stream(), captured = make_stream();
+	CUcontext more;
+	CUgraph graph;
+
+	must(cu.cuStreamBeginCapture_v2(captured, CU_STREAM_CAPTURE_MODE_GLOBAL), "begin");
+	CUdeviceptr address = take(3 * MIB, stream);
+	try_over("over", quota, stream);
+	must(cu.cuMemFreeAsync(address, stream), "cuMemFreeAsync");
+	must(cu.cuCtxCreate_v2(&more, 0, 0), "cuCtxCreate");
+	must(cu.cuCtxDestroy_v2(more), "cuCtxDestroy");
+	say("end_capture %d", (int)cu.cuStreamEndCapture(captured, &graph));
+	finish();
+}
+
 int main(int argc, char *argv[])
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -518,6 +536,8 @@ int main(int argc, char *argv[])
 		destroyed();
 	else if (strcmp(what, "contexts") == 0)
 		contexts();
+	else if (strcmp(what, "beside_capture") == 0)
+		beside_capture();
 	else if (strcmp(what, "per_thread") == 0)
 		per_thread();
 	else if (strcmp(what, "at_all") == 0)

@@ -152,6 +152,15 @@ class Pools(harness.Case):
             self.assertGreater(refused, 50)
             self.assertEqual(talk.seen["mistakes"], ["0"])
 
+    def test_questions_of_ours_do_not_spoil_a_capture(self):
+        with self.machine(strict_capture="1") as machine, \
+                Talk(machine, "beside_capture", 20 * MIB) as talk:
+            talk.until("at_end")
+            talk.go_on()
+            talk.end(self)
+        self.assertEqual(talk.seen["over"], [f"{OVER} 42"])
+        self.assertEqual(talk.seen["end_capture"], ["0"])
+
 
 if __name__ == "__main__":
     harness.main()

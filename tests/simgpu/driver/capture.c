@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "context.h"
+#include "entry.h"
 #include "event.h"
 #include "graph.h"
 #include "graph_memory.h"
@@ -62,6 +63,11 @@ CUresult capture_check_unsafe(void)
 	}
 	driver_unlock();
 	return result;
+}
+
+CUresult capture_check_question(void)
+{
+	return entry.machine->strict_capture ? capture_check_unsafe() : CUDA_SUCCESS;
 }
 
 CUresult capture_refuse_context(CUcontext ctx)

@@ -33,6 +33,9 @@ struct capture {
  * CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED is returned. Takes the driver lock. */
 CUresult capture_check_unsafe(void);
 
+/* The same for questions about memory, which are unsafe on machines with strict_capture only. */
+CUresult capture_check_question(void);
+
 /* Refuses and invalidates if a stream of `ctx` is being captured. Takes the driver lock. */
 CUresult capture_refuse_context(CUcontext ctx);
 

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "capture.h"
 #include "context.h"
 #include "entry.h"
 #include "graph.h"
@@ -159,6 +160,10 @@ static uint64_t *number_of(struct graph_pool *pool, CUgraphMem_attribute attribu
 CUresult cuDeviceGetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr, void *value)
 {
 	ENTER(cuDeviceGetGraphMemAttribute);
+	const CUresult refusal = capture_check_question();
+
+	if (refusal != CUDA_SUCCESS)
+		return refusal;
 	if (!device_of(device))
 		return CUDA_ERROR_INVALID_DEVICE;
 	const uint64_t *number = number_of(graph_pool_of(device_of(device)), attr);

@@ -171,8 +171,10 @@ static CUresult get_info(size_t *ret_free, size_t *ret_total)
 {
 	struct wire_reply reply;
 	CUcontext ctx;
-	const CUresult result = context_current(&ctx);
+	CUresult result = context_current(&ctx);
 
+	if (result == CUDA_SUCCESS)
+		result = capture_check_question();
 	if (result != CUDA_SUCCESS)
 		return result;
 	const struct wire_request request = {.kind = WIRE_MEM_INFO, .device = ctx->device->index};

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "capture.h"
 #include "entry.h"
 
 /* Finds the device that a location is on: CUDA_ERROR_NOT_SUPPORTED for places in the host. */
@@ -187,6 +188,10 @@ static bool is_reuse_flag(CUmemPool_attribute attribute)
 CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value)
 {
 	ENTER(cuMemPoolGetAttribute);
+	const CUresult refusal = capture_check_question();
+
+	if (refusal != CUDA_SUCCESS)
+		return refusal;
 	if (!value || !handle_is(pool, HANDLE_POOL))
 		return CUDA_ERROR_INVALID_VALUE;
 	const uint64_t *number = number_of(pool, attr);

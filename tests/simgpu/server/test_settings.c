@@ -52,6 +52,7 @@ static void defaults_are_those_of_the_document(void **state)
 	assert_int_equal(settings.fill_mib_per_ms, 0);
 	assert_int_equal(settings.d2d_mib_per_ms, 0);
 	assert_int_equal(settings.memory_answer_us, 0);
+	assert_int_equal(settings.strict_capture, 0);
 	assert_int_equal(settings.slice_us, 1000);
 	assert_int_equal(settings.kernel_count, 1);
 	assert_string_equal(settings.kernels[0].name, "*");
@@ -76,6 +77,7 @@ static void every_key_is_understood(void **state)
 	assert_set(&settings, "fill_mib_per_ms=2000");
 	assert_set(&settings, "d2d_mib_per_ms=1000");
 	assert_set(&settings, "memory_answer_us=3000");
+	assert_set(&settings, "strict_capture=1");
 	assert_set(&settings, "slice_us=2000");
 	assert_set(&settings, "switch_us=7");
 	assert_set(&settings, "reclaim_us=50000");
@@ -93,6 +95,7 @@ static void every_key_is_understood(void **state)
 	assert_int_equal(settings.fill_mib_per_ms, 2000);
 	assert_int_equal(settings.d2d_mib_per_ms, 1000);
 	assert_int_equal(settings.memory_answer_us, 3000);
+	assert_int_equal(settings.strict_capture, 1);
 	assert_int_equal(settings.slice_us, 2000);
 	assert_int_equal(settings.switch_us, 7);
 	assert_int_equal(settings.reclaim_us, 50000);
