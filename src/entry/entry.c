@@ -132,7 +132,7 @@ static unsigned wanted_features(void)
 	/* A member without limits is held to those of the others. */
 	if (config_limits_memory(&config) || config_names_group(&config))
 		wanted |= FEATURE_MEMORY;
-	if (config_limits_compute(&config))
+	if (config_limits_compute(&config) || config_names_group(&config))
 		wanted |= FEATURE_COMPUTE;
 	if (wanted != 0 || config.problem_count > 0)
 		wanted |= FEATURE_ANY;
@@ -199,7 +199,7 @@ static void start(const struct surroundings *around)
 		config_add_problem(&config, "no memory to keep limits in");
 	driver_fill(&around->libcuda);
 	features = wanted_features();
-	if ((features & FEATURE_MEMORY) != 0)
+	if ((features & (FEATURE_MEMORY | FEATURE_COMPUTE)) != 0)
 		group_find(&config, &group);
 	atomic_store_explicit(&is_configured, true, memory_order_release);
 	for (unsigned i = 0; i < HOOK_COUNT; i++)

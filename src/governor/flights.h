@@ -49,7 +49,7 @@ struct device {
 	bool is_started;
 	_Atomic uint32_t turn; /* what launches that wait sleep on */
 	unsigned waiting;
-	struct bucket_words own; /* of the bucket, where no group shares one */
+	bucket_word own_words[BUCKET_WORDS]; /* where no group shares a bucket */
 	struct bucket bucket;
 	_Atomic int64_t billed_ns;
 

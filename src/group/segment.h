@@ -2,10 +2,10 @@
  * Copyright the cuslice authors
  *
  * This process's membership in a group: its slot in the group's segment, which holds who has how
- * many bytes of which device. A slot goes with its process, however that ends, and what it held
- * comes back to the group; a thread of each member looks after the others (segment_patrol.c).
- * A forked child is no member until it first asks for something here; then it becomes one of its
- * own.
+ * many bytes of which device, and how much GPU time the group may spend. A slot goes with its
+ * process, however that ends, and what it held comes back to the group; a thread of each member
+ * looks after the others (segment_patrol.c). A forked child is no member until it first asks for
+ * something here; then it becomes one of its own.
  *
  * Memory is counted in units of SEGMENT_UNIT bytes; devices by the number that the driver gives
  * them in this process.
@@ -14,6 +14,7 @@
 #define CUSLICE_GROUP_SEGMENT_H
 
 #include "base/compiler.h"
+#include "group/segment_words.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -63,9 +64,23 @@ uint64_t segment_used_here(unsigned device);  /* what this member holds of that 
 uint64_t segment_gives_here(unsigned device); /* how often it has given any back up to now */
 uint64_t segment_limit(unsigned device);
 
-/* This member, and children of it that become one, allow their group at most `units` from now on.
- * Never loosens. */
-void segment_tighten(unsigned device, uint64_t units);
+/* This member, and children of it that become one, allow their group at most `units` from now on,
+ * SEGMENT_NO_LIMIT: as much as the others do. */
+void segment_allow(unsigned device, uint64_t units);
+
+/* The same for the share of the device's compute, in ppm: PPM_WHOLE is no limit. */
+void segment_allow_share(unsigned device, uint32_t ppm);
+uint32_t segment_share(unsigned device); /* the smallest that a member allows */
+
+/* The two words of the bucket of GPU time that all members spend from (governor/bucket.h). NULL
+ * where this process is no member. Theirs for as long as it lives. */
+segment_word *segment_bucket(unsigned device);
+
+/* For the others, and for whoever reaps this member: by how much GPU time its commands were last
+ * seen to have run longer than was billed for them, and until when (CLOCK_MONOTONIC) those that
+ * were billed should take; 0: nothing is in flight. One caller at a time for a device. */
+void segment_note_in_flight_ns(unsigned device, uint64_t unbilled_ns, uint64_t drained_at_ns);
+uint64_t segment_unbilled_ns(unsigned device); /* of all others */
 
 /* Units that members have taken and for which the driver has not answered yet. */
 void segment_end_in_flight(unsigned device, uint64_t units);
@@ -89,6 +104,7 @@ struct segment_view {
 		uint64_t identity; /* segment_identity() of its UUID */
 		uint64_t used_bytes;
 		uint64_t quota_bytes; /* UINT64_MAX: no limit */
+		uint32_t share_ppm;   /* PPM_WHOLE: no limit */
 	} devices[64];
 };
 bool segment_peek(

@@ -14,7 +14,7 @@
 
 #include <stddef.h>
 
-#define SEGMENT_VERSION 1u
+#define SEGMENT_VERSION 2u
 
 /* A process holds one slot: a write lock on the byte of this number in the file. */
 #define SEGMENT_SLOTS   256u
@@ -35,7 +35,10 @@ struct segment_account {
 	segment_word held[2];   /* units after operation n in held[n % 2] */
 	segment_word in_flight; /* units reserved, for which the driver has not answered yet */
 	segment_word limit;     /* units + 1 that this member allows its group; 0: no limit */
-	uint64_t unused[3];
+	segment_word share;     /* ppm that it allows; 0: all */
+	/* GPU time, for whoever reaps; segment_share.c has the sense of it. */
+	segment_word unbilled_ns;
+	segment_word drained_at_ns; /* CLOCK_MONOTONIC */
 };
 
 struct segment_device {
@@ -46,6 +49,9 @@ struct segment_device {
 	segment_word reaped_at_ns; /* when bytes of a dead member last came back; CLOCK_MONOTONIC */
 	segment_word is_damaged;   /* not 0: what stands here cannot be; nobody gets more */
 	uint64_t unused_2[4];
+	segment_word share;     /* the smallest of all members, and a version */
+	segment_word bucket[2]; /* of GPU time, that all spend from: governor/bucket.h */
+	uint64_t unused_3[5];
 	struct segment_account accounts[SEGMENT_SLOTS];
 };
 
@@ -60,9 +66,9 @@ struct segment {
 
 _Static_assert(sizeof(struct segment_header) == 64, "layout");
 _Static_assert(sizeof(struct segment_account) == 64, "layout");
-_Static_assert(offsetof(struct segment_device, accounts) == 128, "layout");
+_Static_assert(offsetof(struct segment_device, accounts) == 192, "layout");
 _Static_assert(offsetof(struct segment, owners) == 128, "layout");
 _Static_assert(offsetof(struct segment, devices) == 128 + 8 * 256, "layout");
-_Static_assert(sizeof(struct segment) == 2176 + 64 * (128 + 64 * 256), "layout");
+_Static_assert(sizeof(struct segment) == 2176 + 64 * (192 + 64 * 256), "layout");
 
 #endif

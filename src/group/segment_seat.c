@@ -4,6 +4,7 @@
 #include "group/segment_seat.h"
 #include "base/clock.h"
 #include "group/segment_protocol.h"
+#include "group/segment_share.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -27,6 +28,8 @@ static void reap_device(struct segment_device *device, unsigned slot)
 		word_store(&device->reaped_at_ns, clock_now_ns());
 	if (segment_reap(device, slot) > 0 && !is_known)
 		word_store(&device->reaped_at_ns, clock_now_ns());
+	segment_settle_flights(device, slot, clock_now_ns());
+	segment_reap_share(device, slot);
 }
 
 /* With the slot's lock held. The owner goes last: a reaper that dies leaves it to the next. */

@@ -51,14 +51,33 @@ static uint64_t own_quota(unsigned device)
 	return atomic_load_explicit(&quotas[device], memory_order_relaxed);
 }
 
+/* Of two threads the one that is late must not leave the group with what it came with. */
+static void tell_group(unsigned device)
+{
+	uint64_t bytes;
+
+	if (!segment_is_used())
+		return;
+	do {
+		bytes = own_quota(device);
+		segment_allow(device,
+			bytes == LEDGER_UNLIMITED ? SEGMENT_NO_LIMIT : bytes / SEGMENT_UNIT);
+	} while (bytes != own_quota(device));
+}
+
 void ledger_tighten_quota(unsigned device, uint64_t bytes)
 {
 	uint64_t seen = own_quota(device);
 
 	while (bytes < seen && !atomic_compare_exchange_weak(&quotas[device], &seen, bytes))
 		;
-	if (segment_is_used())
-		segment_tighten(device, bytes / SEGMENT_UNIT);
+	tell_group(device);
+}
+
+void ledger_set_quota(unsigned device, uint64_t bytes)
+{
+	atomic_store(&quotas[device], bytes);
+	tell_group(device);
 }
 
 uint64_t ledger_quota(unsigned device)

@@ -71,6 +71,8 @@ bool ledger_init(void) MUST_CHECK;
 /* The quota becomes `bytes` if that is less than it is. Below what is held it denies growth.
  * Threads: any, as for all that follow. */
 void ledger_tighten_quota(unsigned device, uint64_t bytes);
+/* The same, but for more too. */
+void ledger_set_quota(unsigned device, uint64_t bytes);
 uint64_t ledger_quota(unsigned device); /* LEDGER_UNLIMITED without one */
 uint64_t ledger_used(unsigned device);  /* bytes reserved and held */
 

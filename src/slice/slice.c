@@ -12,6 +12,7 @@
 #include "group/segment.h"
 #include "ledger/ledger.h"
 #include "slice/device_order.h"
+#include "slice/watch.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@ static struct lock *resolve_lock;    /* wiped at fork, so that no child waits fo
 bool slice_init(void)
 {
 	resolve_lock = wipe_alloc(sizeof(*resolve_lock));
-	return resolve_lock != NULL;
+	return resolve_lock != NULL && watch_init();
 }
 
 unsigned slice_pending_features(void)
@@ -157,8 +158,8 @@ static bool may_go_on_alone(const struct group_identity *wanted)
 	const struct config *config = entry_config();
 	enum config_source source =
 		wanted->setting == NULL ? CONFIG_ENVIRONMENT : wanted->setting->source;
-	bool has_limit =
-		config_limits_memory(config) || (slice_pending_features() & FEATURE_MEMORY) != 0;
+	bool has_limit = config_limits_memory(config) || config_limits_compute(config) ||
+			 slice_pending_features() != 0;
 
 	return has_limit && !config_refuses(config, source);
 }
@@ -175,7 +176,7 @@ static bool join_group(unsigned count, const struct config_device identities[])
 		return true;
 	bool may_go_on = may_go_on_alone(wanted);
 	log_at(LOG_ERROR, "group", "%s; %s", reason.text,
-		may_go_on ? "this process has its quota for itself"
+		may_go_on ? "this process has its limits for itself"
 			  : "no GPU for this program, rather than one beside its group's limits");
 	return may_go_on;
 }

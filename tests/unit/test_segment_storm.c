@@ -51,7 +51,7 @@ static struct puppet hammering_member(enum puppet_order order)
 {
 	struct puppet puppet = puppet_member(path);
 
-	puppet_do(&puppet, PUPPET_TIGHTEN, 0, QUOTA);
+	puppet_do(&puppet, PUPPET_ALLOW, 0, QUOTA);
 	puppet_tell(&puppet, order, 0, 40);
 	return puppet;
 }
@@ -168,7 +168,7 @@ static void last_unit_is_granted_to_exactly_one_of_two(void **state)
 
 	(void)state;
 	struct puppet a = puppet_member(path), b = puppet_member(path);
-	puppet_do(&a, PUPPET_TIGHTEN, 0, 1);
+	puppet_do(&a, PUPPET_ALLOW, 0, 1);
 	puppet_tell(&a, PUPPET_RACE, 0, rounds);
 	puppet_tell(&b, PUPPET_RACE, 0, rounds);
 	assert_int_equal(puppet_hear(&a), 0);
