@@ -243,12 +243,12 @@ bool segment_take_in_flight(unsigned device, uint64_t old, uint64_t units)
 
 	if (shared == NULL)
 		return false;
+	uint64_t limit = segment_quota(shared), used = segment_total(shared);
+	/* What has no room needs no lock, and what will not be asked for is not told. */
+	if (unlikely(units > limit || used > limit || units - old > limit - used))
+		return is_done(device, shared, SEGMENT_FULL);
 	lock_take(&member->devices[device].lock);
-	uint64_t limit = segment_quota(shared);
-	enum segment_answer answer = SEGMENT_FULL;
-	/* What no quota allows will not be asked for, and is not told. */
-	if (likely(units <= limit))
-		answer = grow_in_flight(shared, units - old, limit);
+	enum segment_answer answer = grow_in_flight(shared, units - old, segment_quota(shared));
 	lock_drop(&member->devices[device].lock);
 	return is_done(device, shared, answer);
 }
@@ -274,6 +274,13 @@ uint64_t segment_used(unsigned device)
 	const struct segment_device *shared = shared_of(device);
 
 	return shared == NULL ? 0 : segment_total(shared);
+}
+
+uint64_t segment_moment(unsigned device)
+{
+	const struct segment_device *shared = shared_of(device);
+
+	return shared == NULL ? 0 : word_load(&shared->word);
 }
 
 uint64_t segment_used_here(unsigned device)

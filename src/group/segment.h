@@ -60,6 +60,7 @@ bool segment_take_in_flight(unsigned device, uint64_t old, uint64_t units);
  * SEGMENT_NO_LIMIT. */
 #define SEGMENT_NO_LIMIT ((UINT64_C(1) << 36) - 1)
 uint64_t segment_used(unsigned device);
+uint64_t segment_moment(unsigned device);     /* another number after each change of it */
 uint64_t segment_used_here(unsigned device);  /* what this member holds of that */
 uint64_t segment_gives_here(unsigned device); /* how often it has given any back up to now */
 uint64_t segment_limit(unsigned device);

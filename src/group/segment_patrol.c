@@ -26,7 +26,8 @@ struct order {
 static struct {
 	const char *path;
 	struct segment_seat seat;
-	int fd; /* negative where it is opened each time */
+	int fd;          /* negative where it is opened each time */
+	bool is_watched; /* by the thread */
 } watched;
 
 /* A time that lies ahead was written under another clock (a time namespace), and says nothing. */
@@ -59,7 +60,8 @@ void segment_patrol_if_late(const char *path, const struct segment_seat *seat)
 {
 	int saved_errno = errno;
 
-	if (is_due(seat->segment, LATE_NS))
+	/* Who has the thread is never late. */
+	if (!watched.is_watched && is_due(seat->segment, LATE_NS))
 		reap_by_own_descriptor(path, seat);
 	errno = saved_errno;
 }
@@ -87,7 +89,7 @@ static void take(void *data)
 	if (!helper_has_own_table() ||
 		!segment_file_reopen(order->path, &order->seat.file, &watched.fd))
 		watched.fd = -1;
-	helper_watch(patrol, NULL);
+	watched.is_watched = helper_watch(patrol, NULL);
 }
 
 bool segment_patrol_start(const char *path, struct segment_seat *ret_seat, const char **ret_reason)

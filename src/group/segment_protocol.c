@@ -308,9 +308,14 @@ void segment_reap_share(struct segment_device *device, unsigned slot)
 
 uint64_t segment_sum_in_flight(const struct segment_device *device, uint64_t slot_count)
 {
-	uint64_t units = 0;
+	uint64_t count = slot_count < SEGMENT_SLOTS ? slot_count : SEGMENT_SLOTS;
+	uint64_t even = 0, odd = 0;
 
-	for (uint64_t i = 0; i < slot_count && i < SEGMENT_SLOTS; i++)
-		units += word_load(&device->accounts[i].in_flight);
-	return units;
+	for (uint64_t i = 0; i < count / 2; i++) {
+		even += word_load(&device->accounts[2 * i].in_flight);
+		odd += word_load(&device->accounts[2 * i + 1].in_flight);
+	}
+	if (count % 2 != 0)
+		even += word_load(&device->accounts[count - 1].in_flight);
+	return even + odd;
 }

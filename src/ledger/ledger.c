@@ -104,6 +104,11 @@ uint64_t ledger_used(unsigned device)
 	return load_used(device) & USED_MASK;
 }
 
+uint64_t ledger_moment(unsigned device)
+{
+	return segment_is_used() ? segment_moment(device) : load_used(device);
+}
+
 uint64_t ledger_used_here(unsigned device)
 {
 	return segment_is_used() ? segment_used_here(device) * SEGMENT_UNIT : ledger_used(device);
@@ -152,6 +157,13 @@ static uint64_t own_limit(unsigned device)
 	return quota < LEDGER_MOST ? quota : LEDGER_MOST;
 }
 
+static bool has_room(uint64_t used_word, uint64_t limit, uint64_t bytes)
+{
+	uint64_t used = used_word & USED_MASK;
+
+	return used <= limit && bytes <= limit - used;
+}
+
 /* release: pairs with the acquire of whoever finds no room, and then looks what is in flight. */
 static bool take_alone(unsigned device, uint64_t bytes)
 {
@@ -160,8 +172,7 @@ static bool take_alone(unsigned device, uint64_t bytes)
 	uint64_t seen = atomic_load_explicit(used, memory_order_acquire);
 
 	do {
-		uint64_t now = seen & USED_MASK;
-		if (now > limit || bytes > limit - now)
+		if (!has_room(seen, limit, bytes))
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
 		used, &seen, seen + bytes, memory_order_release, memory_order_acquire));
@@ -270,18 +281,19 @@ static bool take_alone_in_flight(unsigned device, uint64_t bytes)
 	_Atomic uint64_t *in_flight = &ledger->devices[device].in_flight;
 
 	atomic_fetch_add_explicit(in_flight, bytes, memory_order_relaxed);
-	if (take_alone(device, bytes))
+	if (likely(take_alone(device, bytes)))
 		return true;
 	atomic_fetch_sub_explicit(in_flight, bytes, memory_order_relaxed);
 	return false;
 }
 
-/* What no quota allows will not be asked for, and is not told. */
+/* What has no room will not be asked for, and is not told. */
 static bool take_in_flight(unsigned device, uint64_t old, uint64_t bytes)
 {
 	if (segment_is_used())
 		return segment_take_in_flight(device, units_of(old), units_of(bytes));
-	return bytes <= own_limit(device) && take_alone_in_flight(device, bytes - old);
+	return has_room(load_used(device), own_limit(device), bytes - old) &&
+	       take_alone_in_flight(device, bytes - old);
 }
 
 bool ledger_extend_in_flight(

@@ -76,6 +76,9 @@ void ledger_set_quota(unsigned device, uint64_t bytes);
 uint64_t ledger_quota(unsigned device); /* LEDGER_UNLIMITED without one */
 uint64_t ledger_used(unsigned device);  /* bytes reserved and held */
 
+/* A number that is another one after each change of ledger_used(). */
+uint64_t ledger_moment(unsigned device);
+
 /* Of that by this process. It is raised before the driver is asked and lowered after, so it is
  * never less than what the driver has given; unless bytes come back meanwhile, which shows in
  * ledger_give_backs(): how often they have up to now, of which 19 bits are counted. */

@@ -396,6 +396,12 @@ static void units_in_flight_are_summed_and_go_with_their_process(void **state)
 	assert_true(puppet_do(&a, PUPPET_FLY, 0, 3));
 	assert_true(puppet_do(&b, PUPPET_FLY, 0, 4));
 	assert_int_equal(puppet_do(&a, PUPPET_IN_FLIGHT, 0, 0), 7);
+	struct puppet c = puppet_member(path);
+	assert_true(puppet_do(&c, PUPPET_FLY, 0, 5));
+	assert_int_equal(puppet_do(&a, PUPPET_IN_FLIGHT, 0, 0), 12);
+	puppet_kill(&c);
+	for (uint64_t start_ns = clock_now_ns(); puppet_do(&a, PUPPET_IN_FLIGHT, 0, 0) != 7;)
+		assert_true(clock_now_ns() - start_ns < PATIENCE_NS);
 	assert_true(take(&b, 1));
 	puppet_kill(&b);
 	wait_for_used(&a, 3);
