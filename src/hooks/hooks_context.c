@@ -16,6 +16,7 @@
 #include "hooks/physical.h"
 #include "hooks/pools.h"
 #include "ledger/ledger.h"
+#include "partition/partition.h"
 
 #define MAX_ATTACHED 64
 
@@ -200,6 +201,7 @@ static CUresult reset_primary(
 
 	if (context != NULL)
 		before_end(context);
+	partition_forget((unsigned)device);
 	CUresult res = reset(device);
 	return context != NULL ? context_gone(context, res) : res;
 }

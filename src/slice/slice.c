@@ -12,6 +12,7 @@
 #include "group/segment.h"
 #include "ledger/ledger.h"
 #include "slice/device_order.h"
+#include "slice/share.h"
 #include "slice/watch.h"
 
 #include <stdatomic.h>
@@ -41,12 +42,18 @@ unsigned slice_pending_features(void)
 	return atomic_load_explicit(&wishes.features, memory_order_relaxed);
 }
 
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
 /* Every quota and share starts without limit; each value that counts can only tighten it. */
 static void apply_limits(
 	unsigned device, const struct config_device *identity, uint64_t device_bytes, uint32_t sms)
 {
 	const struct config *config = entry_config();
 	uint64_t burst_ns = UINT64_MAX;
+	uint32_t share_ppm = PPM_WHOLE;
 
 	for (unsigned i = 0; i < config->value_count; i++) {
 		const struct config_value *value = &config->values[i];
@@ -56,10 +63,11 @@ static void apply_limits(
 			ledger_tighten_quota(
 				device, units_resolve_size(value->memory, device_bytes));
 		else if (value->key == CONFIG_COMPUTE)
-			governor_tighten_share(device, units_resolve_share(value->compute, sms));
+			share_ppm = smaller(share_ppm, units_resolve_share(value->compute, sms));
 		else if (value->key == CONFIG_BURST && value->burst_ns < burst_ns)
 			burst_ns = value->burst_ns;
 	}
+	share_set(device, share_ppm, config_mechanism_of(config, identity), sms);
 	if (burst_ns != UINT64_MAX)
 		governor_set_burst(device, burst_ns);
 }
@@ -72,7 +80,7 @@ static void apply_wishes(unsigned device)
 	if (quota != 0)
 		ledger_tighten_quota(device, quota);
 	if (share != 0)
-		governor_tighten_share(device, share);
+		share_tighten(device, share);
 }
 
 static bool apply_to_device(unsigned device, const struct config_device *identity)
@@ -81,7 +89,7 @@ static bool apply_to_device(unsigned device, const struct config_device *identit
 	int sms = 0;
 
 	if (driver.cuDeviceTotalMem_v2(&bytes, (CUdevice)device) != CUDA_SUCCESS ||
-		driver.cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+		driver_real.cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
 			(CUdevice)device) != CUDA_SUCCESS)
 		return false;
 	apply_limits(device, identity, bytes, (uint32_t)sms);
@@ -325,6 +333,6 @@ bool slice_tighten_share(unsigned device, uint32_t ppm)
 		return true;
 	if (!slice_exists((CUdevice)device))
 		return false;
-	governor_tighten_share(device, ppm);
+	share_tighten(device, ppm);
 	return true;
 }
