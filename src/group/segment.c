@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "base/wipe.h"
+#include "group/segment_common.h"
+#include "group/segment_member.h"
 #include "group/segment_patrol.h"
 #include "group/segment_protocol.h"
 #include "group/segment_share.h"
@@ -134,6 +136,16 @@ static struct segment_device *shared_of(unsigned device)
 	return member->devices[device].shared;
 }
 
+bool segment_own_place(unsigned device, struct segment_place *ret_place)
+{
+	struct segment_device *shared = shared_of(device);
+
+	if (shared == NULL)
+		return false;
+	*ret_place = (struct segment_place){member->seat.segment, shared, member->seat.slot};
+	return true;
+}
+
 bool segment_attach(const char *name, const char **ret_reason)
 {
 	size_t length = strlen(name);
@@ -148,7 +160,7 @@ bool segment_attach(const char *name, const char **ret_reason)
 	}
 	if (member == NULL)
 		member = wipe_alloc(sizeof(*member));
-	if (member == NULL) {
+	if (member == NULL || !segment_common_init()) {
 		*ret_reason = "no memory for what a member keeps";
 		return false;
 	}
@@ -213,10 +225,9 @@ bool segment_take(unsigned device, uint64_t units)
 	return grow(device, units, true);
 }
 
-void segment_take_anyway(unsigned device, uint64_t units)
+bool segment_take_anyway(unsigned device, uint64_t units)
 {
-	/* No device has as many as would not fit into the word. */
-	(void)grow(device, units, false);
+	return grow(device, units, false);
 }
 
 static void change_in_flight(struct segment_device *shared, uint64_t units)
@@ -363,6 +374,14 @@ uint64_t segment_unbilled_ns(unsigned device)
 					word_load(&member->seat.segment->slots_used));
 }
 
+void segment_add_in_flight(unsigned device, uint64_t units)
+{
+	struct segment_device *shared = shared_of(device);
+
+	if (shared != NULL)
+		change_in_flight(shared, units);
+}
+
 void segment_end_in_flight(unsigned device, uint64_t units)
 {
 	struct segment_device *shared = shared_of(device);
@@ -399,8 +418,12 @@ bool segment_expects_memory(unsigned device)
 
 void segment_look_after(void)
 {
-	if (is_in())
-		segment_patrol_if_late(path, &member->seat);
+	if (!is_in())
+		return;
+	bool has_taken_over = segment_common_tend();
+	segment_patrol_if_late(path, &member->seat);
+	if (has_taken_over)
+		segment_common_reaped();
 }
 
 static void view_devices(const struct segment *segment, struct segment_view *view)

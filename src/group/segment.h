@@ -45,10 +45,11 @@ static inline bool segment_is_used(void)
 bool segment_name_device(
 	unsigned device, const unsigned char uuid[16], const char **ret_reason) MUST_CHECK;
 
-/* The group gets `units` more on the device, if its quota has room for them, or in any case. False
- * changes nothing. One compare-and-swap. */
+/* The group gets `units` more on the device, if its quota has room for them, or in any case (no
+ * device has as many as would not fit into the word). False changes nothing. One compare-and-swap.
+ */
 bool segment_take(unsigned device, uint64_t units) MUST_CHECK;
-void segment_take_anyway(unsigned device, uint64_t units);
+bool segment_take_anyway(unsigned device, uint64_t units);
 void segment_give(unsigned device, uint64_t units);
 
 /* From `old` units of this member to `units`, which are more. What is added is in flight, before
@@ -84,6 +85,7 @@ void segment_note_in_flight_ns(unsigned device, uint64_t unbilled_ns, uint64_t d
 uint64_t segment_unbilled_ns(unsigned device); /* of all others */
 
 /* Units that members have taken and for which the driver has not answered yet. */
+void segment_add_in_flight(unsigned device, uint64_t units); /* takes nothing */
 void segment_end_in_flight(unsigned device, uint64_t units);
 uint64_t segment_in_flight(unsigned device);
 uint64_t segment_in_flight_here(unsigned device); /* of that this member's */
@@ -92,8 +94,9 @@ uint64_t segment_in_flight_here(unsigned device); /* of that this member's */
  * take its memory down. */
 bool segment_expects_memory(unsigned device);
 
-/* Before a refusal. Where nobody has looked after the members for long, for no member could make
- * a thread, it is done here; otherwise one look at the clock. */
+/* Before a refusal. Gives back what this member paid for others that have let go. Where nobody has
+ * looked after the members for long, for no member could make a thread, it is done here; otherwise
+ * one look at the clock. */
 void segment_look_after(void);
 
 /* For people: what stands in the segment at `path`. Reads only; false with a reason where it is

@@ -14,11 +14,15 @@
 
 #include <stddef.h>
 
-#define SEGMENT_VERSION 2u
+#define SEGMENT_VERSION 3u
 
 /* A process holds one slot: a write lock on the byte of this number in the file. */
 #define SEGMENT_SLOTS   256u
 #define SEGMENT_DEVICES 64u
+
+/* Memory that one member has handed out to others, at a time. */
+#define SEGMENT_EXPORTS    512u
+#define SEGMENT_NAME_WORDS 8u
 
 struct segment_header {
 	char magic[8];
@@ -55,6 +59,16 @@ struct segment_device {
 	struct segment_account accounts[SEGMENT_SLOTS];
 };
 
+/* Memory that several members may hold and one pays for; segment_exports.c says how it changes. */
+struct segment_export {
+	segment_word state; /* generation, payer, status */
+	segment_word units; /* that the payer holds for it */
+	segment_word identity;
+	uint64_t unused;
+	segment_word guests[SEGMENT_SLOTS / 64]; /* a bit for each slot */
+	segment_word name[SEGMENT_NAME_WORDS];   /* as others know it */
+};
+
 struct segment {
 	struct segment_header header;
 	segment_word patrolled_at_ns; /* CLOCK_MONOTONIC */
@@ -62,6 +76,7 @@ struct segment {
 	uint64_t unused[6];
 	segment_word owners[SEGMENT_SLOTS]; /* the process's number as it sees it itself; 0: free */
 	struct segment_device devices[SEGMENT_DEVICES];
+	struct segment_export exports[SEGMENT_EXPORTS];
 };
 
 _Static_assert(sizeof(struct segment_header) == 64, "layout");
@@ -69,6 +84,8 @@ _Static_assert(sizeof(struct segment_account) == 64, "layout");
 _Static_assert(offsetof(struct segment_device, accounts) == 192, "layout");
 _Static_assert(offsetof(struct segment, owners) == 128, "layout");
 _Static_assert(offsetof(struct segment, devices) == 128 + 8 * 256, "layout");
-_Static_assert(sizeof(struct segment) == 2176 + 64 * (192 + 64 * 256), "layout");
+_Static_assert(sizeof(struct segment_export) == 128, "layout");
+_Static_assert(offsetof(struct segment, exports) == 2176 + 64 * (192 + 64 * 256), "layout");
+_Static_assert(sizeof(struct segment) == offsetof(struct segment, exports) + 512 * 128, "layout");
 
 #endif

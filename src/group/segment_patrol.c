@@ -4,6 +4,7 @@
 #include "group/segment_patrol.h"
 #include "base/clock.h"
 #include "group/helper.h"
+#include "group/segment_common.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -69,12 +70,16 @@ void segment_patrol_if_late(const char *path, const struct segment_seat *seat)
 static uint64_t patrol(void *unused)
 {
 	(void)unused;
-	if (!is_due(watched.seat.segment, LATELY_NS))
+	/* What this member has taken over from a dead one is still that one's too. */
+	bool has_taken_over = segment_common_tend();
+	if (!has_taken_over && !is_due(watched.seat.segment, LATELY_NS))
 		return PERIOD_NS;
 	if (watched.fd >= 0)
 		segment_seat_reap_dead(&watched.seat, watched.fd);
 	else
 		reap_by_own_descriptor(watched.path, &watched.seat);
+	if (has_taken_over)
+		segment_common_reaped();
 	return PERIOD_NS;
 }
 

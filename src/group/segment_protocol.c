@@ -285,19 +285,20 @@ uint64_t segment_quota(const struct segment_device *device)
 	return limit == 0 || limit > SEGMENT_MAX_UNITS ? SEGMENT_MAX_UNITS : limit - 1;
 }
 
-uint64_t segment_reap(struct segment_device *device, unsigned slot)
+uint64_t segment_reap(struct segment_device *device, unsigned slot, uint64_t kept)
 {
 	struct segment_account *account = &device->accounts[slot];
 
 	decide_last(device, slot);
 	uint64_t held = segment_held(device, slot);
-	if (held > 0 && segment_lessen(device, slot, held) != SEGMENT_DONE)
-		held = 0;
+	uint64_t back = held > kept ? held - kept : 0;
+	if (back > 0 && segment_lessen(device, slot, back) != SEGMENT_DONE)
+		back = 0;
 	word_store(&account->in_flight, 0);
 	/* Also without a limit: a reaper may have died between the two. */
 	word_store(&account->limit, 0);
 	compute(device, QUOTA);
-	return held;
+	return back;
 }
 
 void segment_reap_share(struct segment_device *device, unsigned slot)

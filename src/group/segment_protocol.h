@@ -30,10 +30,10 @@ enum segment_answer segment_grow(
 enum segment_answer segment_lessen(
 	struct segment_device *device, unsigned slot, uint64_t less) MUST_CHECK;
 
-/* Takes back all that the slot of a dead process has, and its limits. Whoever calls holds the lock
- * of the slot. May be cut short at any instruction, and is then called again by another.
- * Returns  the units that came back */
-uint64_t segment_reap(struct segment_device *device, unsigned slot);
+/* Takes back what the slot of a dead process has beyond `kept` units, and its limits. Whoever calls
+ * holds the lock of the slot. May be cut short at any instruction, and is then called again by
+ * another. Returns  the units that came back */
+uint64_t segment_reap(struct segment_device *device, unsigned slot, uint64_t kept);
 
 /* And its limit on the share. */
 void segment_reap_share(struct segment_device *device, unsigned slot);

@@ -4,6 +4,7 @@
 #include "ledger/ledger.h"
 #include "base/wipe.h"
 #include "group/segment.h"
+#include "group/segment_common.h"
 #include "ledger/handle_map.h"
 
 #include <stdatomic.h>
@@ -111,7 +112,9 @@ uint64_t ledger_moment(unsigned device)
 
 uint64_t ledger_used_here(unsigned device)
 {
-	return segment_is_used() ? segment_used_here(device) * SEGMENT_UNIT : ledger_used(device);
+	if (!segment_is_used())
+		return ledger_used(device);
+	return (segment_used_here(device) + segment_in_common(device)) * SEGMENT_UNIT;
 }
 
 uint64_t ledger_used_for(unsigned device, enum ledger_kind kind)
@@ -129,7 +132,9 @@ uint64_t ledger_used_for(unsigned device, enum ledger_kind kind)
 
 uint64_t ledger_give_backs(unsigned device)
 {
-	return segment_is_used() ? segment_gives_here(device) : load_used(device) >> USED_BITS;
+	if (!segment_is_used())
+		return load_used(device) >> USED_BITS;
+	return segment_gives_here(device) + segment_common_let_gos(device);
 }
 
 const char *ledger_kind_name(enum ledger_kind kind)
@@ -337,7 +342,7 @@ bool ledger_commit(const struct reservation *reservation, uint64_t key, void *co
 		.key = key,
 		.bytes = reservation->bytes,
 		.context = context,
-		.device = reservation->device,
+		.device = (uint16_t)reservation->device,
 		.kind = reservation->kind,
 	};
 	struct holding displaced;
@@ -362,7 +367,65 @@ bool ledger_take_out(uint64_t key, struct holding *ret_holding)
 
 void ledger_give_back(const struct holding *holding)
 {
-	reserve_less(holding->device, holding->kind, holding->bytes, 0);
+	if (holding->common == 0) {
+		reserve_less(holding->device, holding->kind, holding->bytes, 0);
+		return;
+	}
+	note_kind(holding->device, holding->kind, -holding->bytes);
+	segment_let_go(holding->common);
+}
+
+struct export
+{
+	const struct segment_name *name;
+	bool is_known;
+};
+
+static void export_holding(struct holding *holding, void *data)
+{
+	struct export *export = data;
+
+	if (holding->common == 0)
+		holding->common = (uint16_t)segment_export(
+			holding->device, units_of(holding->bytes), export->name);
+	export->is_known = holding->common != 0;
+}
+
+/* With its shard's lock held, so that it is not given back meanwhile. */
+bool ledger_export(uint64_t key, const struct segment_name *name)
+{
+	struct export export = {.name = name};
+
+	return segment_is_used() && handle_map_change(&ledger->map, key, export_holding, &export) &&
+	       export.is_known;
+}
+
+bool ledger_join(unsigned device, enum ledger_kind kind, const struct segment_name *name,
+	uint64_t key, void *context, uint64_t *ret_bytes)
+{
+	struct holding holding = {
+		.key = key,
+		.context = context,
+		.device = (uint16_t)device,
+		.kind = kind,
+	};
+	struct holding displaced;
+	uint64_t units = 0;
+
+	if (!segment_is_used())
+		return false;
+	holding.common = (uint16_t)segment_join(device, name, &units);
+	if (holding.common == 0)
+		return false;
+	holding.bytes = units * SEGMENT_UNIT;
+	if (!handle_map_insert(&ledger->map, &holding, &displaced)) {
+		segment_let_go(holding.common);
+		return false;
+	}
+	ledger_give_back(&displaced);
+	note_kind(device, kind, holding.bytes);
+	*ret_bytes = holding.bytes;
+	return true;
 }
 
 void ledger_put_back(const struct holding *holding)
