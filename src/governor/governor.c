@@ -589,3 +589,8 @@ void governor_lose_context(CUcontext context)
 {
 	for_context(context, flights_lose);
 }
+
+void governor_doubt(uint64_t key)
+{
+	flights_doubt(devices, fronts, atomic_load(&device_count), key);
+}

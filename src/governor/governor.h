@@ -129,6 +129,10 @@ static inline CUresult governor_submitted(const struct ticket *ticket, CUresult 
 	return result;
 }
 
+/* What a key stands for has changed, or is about to end: what it cost so far may not be what it
+ * costs from now on. COSTS_ALL where it is not known which. */
+void governor_doubt(uint64_t key);
+
 /* Before a context may die: bills what has ended in it, and where nothing is left in flight gives
  * its events back. Should it live on, new ones are made. */
 void governor_settle_context(CUcontext context);

@@ -114,6 +114,8 @@ static CUresult context_gone(CUcontext context, CUresult res)
 	pending_frees_drop_context(context);
 	ledger_drop_context(context);
 	governor_lose_context(context);
+	/* Its functions and graphs are gone, and their handles may be others' from now on. */
+	governor_doubt(COSTS_ALL);
 	return res;
 }
 
