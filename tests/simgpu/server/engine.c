@@ -404,6 +404,7 @@ static uint32_t find_free_slot(struct engine_process *process)
 	uint32_t slot = process->context_slots++;
 	process->contexts = alloc_resized(
 		process->contexts, process->context_slots, sizeof(process->contexts[0]));
+	process->contexts[slot] = (struct context){0};
 	return slot;
 }
 
