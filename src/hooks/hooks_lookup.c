@@ -8,7 +8,6 @@
 #include "entry/entry.h"
 #include "hooks/hooks.h"
 #include "slice/slice.h"
-#include "slice/watch.h"
 
 #include <stdatomic.h>
 
@@ -40,10 +39,7 @@ CUresult CUDAAPI hook_cuInit(unsigned int flags)
 	CUresult res = driver.cuInit(flags);
 	if (res != CUDA_SUCCESS)
 		return res;
-	if (!slice_resolve())
-		return CUDA_ERROR_NO_DEVICE;
-	watch_begin();
-	return CUDA_SUCCESS;
+	return slice_resolve() ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
 }
 
 /* The driver answers first: which symbol a version and a flag stand for is its choice. */

@@ -11,7 +11,8 @@
  * The library is loaded at cuInit. The twin is called once for a launch, at the moment the launch
  * has ended on the simulated GPU and in the order in which launches end, in a thread of the
  * simulated driver: it must not call CUDA and must return. Device pointers are ordinary host
- * addresses: a twin reads and writes device memory through them.
+ * addresses: a twin reads and writes device memory through them. Which SMs the blocks of the launch
+ * ran on is told, so that a kernel that notes its %smid can be modelled.
  *
  *	void saxpy(const struct simgpu_twin_launch *launch, void **params)
  *	{
@@ -34,6 +35,8 @@ struct simgpu_twin_launch {
 	uint32_t block[3];     /* threads of a block: x, y, z */
 	uint32_t shared_bytes; /* dynamic shared memory of a block, as given at the launch */
 	uint32_t param_count;  /* entries of params */
+	uint32_t sm_words;     /* entries of sms */
+	const uint64_t *sms;   /* on which its blocks ran: SM n is bit n % 64 of sms[n / 64] */
 };
 
 /* launch  valid during the call

@@ -198,7 +198,7 @@ struct wire_machine {
 	_Atomic uint32_t failure_count;
 	uint32_t kernel_count;
 	_Atomic uint32_t memory_answer_us; /* the driver waits before it asks for memory */
-	uint32_t sm_words; /* 64-bit words for a bit for each SM of any device */
+	uint32_t sm_words;                 /* 64-bit words for a bit for each SM of any device */
 	uint32_t strict_capture; /* 1: questions about memory are unsafe in captures too */
 	struct wire_device devices[WIRE_MAX_DEVICES];
 	struct wire_kernel_time kernels[WIRE_MAX_KERNELS];

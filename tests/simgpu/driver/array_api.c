@@ -17,7 +17,7 @@ static CUresult take_memory(const CUDA_ARRAY3D_DESCRIPTOR *description, unsigned
 	struct array_memory *ret_memory)
 {
 	CUcontext ctx;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		result = capture_check_unsafe();

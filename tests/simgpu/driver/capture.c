@@ -70,6 +70,19 @@ CUresult capture_check_question(void)
 	return entry.machine->strict_capture ? capture_check_unsafe() : CUDA_SUCCESS;
 }
 
+static bool invalidate_captures_in(CUcontext ctx)
+{
+	bool has_any = false;
+
+	for (CUstream stream = ctx->streams; stream; stream = stream->next_in_context) {
+		if (!stream->capture)
+			continue;
+		stream->capture->is_invalid = true;
+		has_any = true;
+	}
+	return has_any;
+}
+
 CUresult capture_refuse_context(CUcontext ctx)
 {
 	CUresult result = CUDA_SUCCESS;
@@ -77,11 +90,10 @@ CUresult capture_refuse_context(CUcontext ctx)
 	if (are_none())
 		return CUDA_SUCCESS;
 	driver_lock();
-	for (CUstream stream = ctx->streams; stream; stream = stream->next_in_context) {
-		if (stream->capture) {
-			stream->capture->is_invalid = true;
+	for (CUcontext one = context_next_within(ctx, NULL); one;
+		one = context_next_within(ctx, one)) {
+		if (invalidate_captures_in(one))
 			result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-		}
 	}
 	driver_unlock();
 	return result;

@@ -39,6 +39,20 @@ CUresult context_current(CUcontext *ret_ctx)
 	return CUDA_SUCCESS;
 }
 
+CUresult context_current_home(CUcontext *ret_ctx)
+{
+	const CUresult result = context_current(ret_ctx);
+
+	if (result == CUDA_SUCCESS)
+		*ret_ctx = context_home(*ret_ctx);
+	return result;
+}
+
+uint32_t context_sm_count(CUcontext ctx)
+{
+	return ctx->primary ? share_count(&ctx->share) : ctx->device->info->sm_count;
+}
+
 CUresult context_resolve(CUcontext *ctx)
 {
 	if (!*ctx)
@@ -99,9 +113,13 @@ CUresult context_set_limit(CUcontext ctx, CUlimit limit, size_t value)
 
 static CUresult register_at_server(CUcontext ctx)
 {
-	const struct wire_request request = {
-		.kind = WIRE_CONTEXT_CREATE, .device = ctx->device->index};
+	struct wire_request request = {
+		.kind = ctx->primary ? WIRE_PARTITION_CREATE : WIRE_CONTEXT_CREATE,
+		.device = ctx->device->index,
+	};
 	struct wire_reply reply;
+
+	memcpy(request.partition.sms, ctx->share.sms, sizeof(ctx->share.sms));
 
 	if (entry_is_null())
 		return CUDA_SUCCESS;
@@ -113,14 +131,9 @@ static CUresult register_at_server(CUcontext ctx)
 	return reply.status == WIRE_OK ? CUDA_SUCCESS : CUDA_ERROR_UNKNOWN;
 }
 
-CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ctx)
+/* Begins the life of a context whose device, share and primary context are set. */
+static CUresult begin(CUcontext ctx, CUcontext *ret_ctx)
 {
-	CUcontext ctx = handle_create(HANDLE_CONTEXT, sizeof(*ctx));
-
-	if (!ctx)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	ctx->device = device;
-	ctx->flags = flags;
 	ctx->api_version = 3020;
 	ctx->attachments = 1;
 	memcpy(ctx->limits, default_limits, sizeof(ctx->limits));
@@ -138,6 +151,46 @@ CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ct
 	driver_unlock();
 	*ret_ctx = ctx;
 	return ctx->legacy ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ctx)
+{
+	CUcontext ctx = handle_create(HANDLE_CONTEXT, sizeof(*ctx));
+
+	if (!ctx)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	ctx->device = device;
+	ctx->flags = flags;
+	ctx->share = share_of_device(device);
+	return begin(ctx, ret_ctx);
+}
+
+CUresult context_create_green(
+	CUcontext primary, const struct sm_share *share, CUgreenCtx green, CUcontext *ret_ctx)
+{
+	CUcontext ctx = handle_create(HANDLE_CONTEXT, sizeof(*ctx));
+
+	if (!ctx)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	ctx->device = primary->device;
+	ctx->flags = primary->flags;
+	ctx->primary = primary;
+	ctx->green = green;
+	ctx->share = *share;
+	return begin(ctx, ret_ctx);
+}
+
+CUgreenCtx context_find_green(CUcontext primary)
+{
+	CUgreenCtx green = NULL;
+
+	driver_lock();
+	for (CUcontext ctx = contexts; ctx && !green; ctx = ctx->next) {
+		if (ctx->primary == primary)
+			green = ctx->green;
+	}
+	driver_unlock();
+	return green;
 }
 
 static bool add_context(struct deps *deps, CUcontext ctx)
@@ -158,12 +211,44 @@ static CUresult wait_for(struct deps *deps, bool is_complete)
 	return result;
 }
 
+CUcontext context_next_within(CUcontext ctx, CUcontext last)
+{
+	CUcontext next = last ? last->next : contexts;
+
+	while (next && next != ctx && next->primary != ctx)
+		next = next->next;
+	return next;
+}
+
+bool context_collect(struct deps *deps, CUcontext ctx)
+{
+	bool is_complete = true;
+
+	for (CUcontext one = context_next_within(ctx, NULL); one;
+		one = context_next_within(ctx, one))
+		is_complete = is_complete && add_context(deps, one);
+	return is_complete;
+}
+
+bool context_hold_back(CUcontext ctx, uint64_t seq)
+{
+	bool is_complete = true;
+
+	for (CUcontext one = context_next_within(ctx, NULL); one;
+		one = context_next_within(ctx, one)) {
+		is_complete = is_complete && deps_add(&one->waits, seq);
+		for (CUstream stream = one->streams; stream; stream = stream->next_in_context)
+			is_complete = is_complete && deps_add(&stream->waits, seq);
+	}
+	return is_complete;
+}
+
 CUresult context_wait(CUcontext ctx)
 {
 	struct deps deps = {0};
 
 	driver_lock();
-	const bool is_complete = add_context(&deps, ctx);
+	const bool is_complete = context_collect(&deps, ctx);
 
 	driver_unlock();
 	return wait_for(&deps, is_complete);
@@ -219,12 +304,16 @@ CUresult context_destroy(CUcontext ctx)
 
 	driver_lock();
 	handle_retire(&ctx->handle);
+	/* Those of a green context are told apart from what never was a stream. */
+	while (ctx->streams && ctx->primary && ctx->streams != ctx->legacy)
+		stream_orphan_in(ctx->streams);
 	while (ctx->streams)
 		stream_destroy_in(ctx->streams);
 	while (ctx->modules)
 		module_destroy(ctx->modules);
 	forget(ctx);
 	deps_clear(&ctx->orphans);
+	deps_clear(&ctx->waits);
 	driver_unlock();
 	pools_release_context(ctx);
 	memory_release_all(ctx);

@@ -14,8 +14,10 @@
 #include "device.h"
 #include "handle.h"
 #include "ops.h"
+#include "resource.h"
 
 struct capture;
+struct sm_share;
 
 struct CUctx_st {
 	struct handle handle;
@@ -25,8 +27,12 @@ struct CUctx_st {
 	unsigned flags;
 	unsigned api_version;
 	bool is_primary;
-	unsigned attachments; /* cuCtxAttach */
-	CUstream streams;     /* all of them: linked by their next_in_context */
+	CUcontext primary; /* of a green context: all but its streams and SMs are there; or NULL */
+	CUgreenCtx green;  /* whose context it is, or NULL */
+	struct sm_share share; /* SMs of its kernels */
+	struct deps waits;     /* that streams which are made from now on wait for */
+	unsigned attachments;  /* cuCtxAttach */
+	CUstream streams;      /* all of them: linked by their next_in_context */
 	CUstream legacy;
 	struct deps orphans; /* last operations of streams that were destroyed */
 	CUmodule modules;    /* linked by their next_in_context */
@@ -37,17 +43,37 @@ struct CUctx_st {
 	CUsharedconfig shared_config;
 };
 
+/* Returns the context in which the memory, modules and events of `ctx` are: a green context has
+ * none of its own. */
+static inline CUcontext context_home(CUcontext ctx)
+{
+	return ctx->primary ? ctx->primary : ctx;
+}
+
 /* Finds the calling thread's current context.
  * Returns  CUDA_ERROR_INVALID_CONTEXT if there is none, CUDA_ERROR_CONTEXT_IS_DESTROYED, or
  *          CUDA_ERROR_NOT_PERMITTED in a callback
  */
 CUresult context_current(CUcontext *ret_ctx);
 
+/* The same, and its home. */
+CUresult context_current_home(CUcontext *ret_ctx);
+
+/* Returns how many SMs the kernels of `ctx` may use. */
+uint32_t context_sm_count(CUcontext ctx);
+
 /* Returns CUDA_SUCCESS if `ctx` is one; NULL stands for the current one, which is put in place. */
 CUresult context_resolve(CUcontext *ctx);
 
 /* Makes a context on `device`, current nowhere. */
 CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ctx);
+
+/* Makes the context of `green`, with some SMs of `primary`. */
+CUresult context_create_green(
+	CUcontext primary, const struct sm_share *share, CUgreenCtx green, CUcontext *ret_ctx);
+
+/* Returns a green context of `primary`, or NULL. Takes the driver lock. */
+CUgreenCtx context_find_green(CUcontext primary);
 
 /* Sets a limit and takes of the device what it needs beyond its default, whose bytes are among
  * those of the context.
@@ -58,7 +84,7 @@ CUresult context_set_limit(CUcontext ctx, CUlimit limit, size_t value);
 /* Waits for all that runs in `ctx`, then ends it and all that belongs to it. */
 CUresult context_destroy(CUcontext ctx);
 
-/* Waits for all that was submitted in `ctx` up to now. */
+/* Waits for all that was submitted in `ctx`, and in green contexts of it, up to now. */
 CUresult context_wait(CUcontext ctx);
 
 /* Waits for all that was submitted in any context up to now. */
@@ -69,6 +95,17 @@ CUresult context_push(CUcontext ctx);
 
 /* Returns a module of `library` in any context, or NULL. Takes the driver lock. */
 CUmodule context_find_module(CUlibrary library);
+
+/* Goes through `ctx` and its green contexts: the first for NULL, the one behind `last`, or NULL;
+ * the driver lock is held. */
+CUcontext context_next_within(CUcontext ctx, CUcontext last);
+
+/* Adds what runs in `ctx` and its green contexts to `deps`; the driver lock is held. Returns false
+ * when memory is out. */
+bool context_collect(struct deps *deps, CUcontext ctx);
+
+/* Makes all that is submitted in them from now on wait for the operation `seq`; the same. */
+bool context_hold_back(CUcontext ctx, uint64_t seq);
 
 /* Calls `visit` for every context; the driver lock is held. */
 void contexts_for_each(

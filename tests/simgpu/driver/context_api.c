@@ -69,7 +69,7 @@ CUresult cuCtxCreate_v4(
 
 static CUresult destroy(CUcontext ctx)
 {
-	if (!handle_is(ctx, HANDLE_CONTEXT) || ctx->is_primary)
+	if (!handle_is(ctx, HANDLE_CONTEXT) || ctx->is_primary || ctx->primary)
 		return CUDA_ERROR_INVALID_CONTEXT;
 	context_pop_if_current(ctx);
 	return context_destroy(ctx);
@@ -114,7 +114,7 @@ CUresult cuCtxDetach(CUcontext ctx)
 
 	if (result != CUDA_SUCCESS)
 		return result;
-	if (ctx != current || ctx->is_primary)
+	if (ctx != current || ctx->is_primary || ctx->primary)
 		return CUDA_ERROR_INVALID_CONTEXT;
 	driver_lock();
 	const bool is_last = --ctx->attachments == 0;
@@ -222,7 +222,7 @@ CUresult cuCtxGetFlags(unsigned int *flags)
 	ENTER(cuCtxGetFlags);
 	if (!flags)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		*flags = ctx->flags;
@@ -236,7 +236,7 @@ CUresult cuCtxSetFlags(unsigned int flags)
 	ENTER(cuCtxSetFlags);
 	if (flags & ~(unsigned)CU_CTX_FLAGS_MASK)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		ctx->flags = flags;
@@ -300,7 +300,7 @@ CUresult cuCtxSetLimit(CUlimit limit, size_t value)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (limit > CU_LIMIT_PERSISTING_L2_CACHE_SIZE)
 		return CUDA_ERROR_UNSUPPORTED_LIMIT;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	return result == CUDA_SUCCESS ? context_set_limit(ctx, limit, value) : result;
 }
@@ -314,7 +314,7 @@ CUresult cuCtxGetLimit(size_t *pvalue, CUlimit limit)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (limit > CU_LIMIT_PERSISTING_L2_CACHE_SIZE)
 		return CUDA_ERROR_UNSUPPORTED_LIMIT;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		*pvalue = ctx->limits[limit];
@@ -328,7 +328,7 @@ CUresult cuCtxGetCacheConfig(CUfunc_cache *pconfig)
 	ENTER(cuCtxGetCacheConfig);
 	if (!pconfig)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		*pconfig = ctx->cache_config;
@@ -342,7 +342,7 @@ CUresult cuCtxSetCacheConfig(CUfunc_cache config)
 	ENTER(cuCtxSetCacheConfig);
 	if ((unsigned)config > CU_FUNC_CACHE_PREFER_EQUAL)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		ctx->cache_config = config;
@@ -356,7 +356,7 @@ CUresult cuCtxGetSharedMemConfig(CUsharedconfig *pConfig)
 	ENTER(cuCtxGetSharedMemConfig);
 	if (!pConfig)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		*pConfig = ctx->shared_config;
@@ -370,7 +370,7 @@ CUresult cuCtxSetSharedMemConfig(CUsharedconfig config)
 	ENTER(cuCtxSetSharedMemConfig);
 	if ((unsigned)config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		ctx->shared_config = config;

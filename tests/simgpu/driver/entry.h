@@ -72,6 +72,14 @@ static inline CUresult entry_check(const char *symbol)
 			return refusal_;                        \
 	} while (0)
 
+/* The same for functions that older drivers do not have: simgpu exports them all the same. */
+#define ENTER_SINCE(version, symbol)                           \
+	do {                                                   \
+		ENTER(symbol);                                 \
+		if (entry.machine->driver_version < (version)) \
+			return CUDA_ERROR_NOT_SUPPORTED;       \
+	} while (0)
+
 /* The same for functions with an answer of their own in null mode: one branch away. */
 #define ENTER_OR_NULL(symbol, null_answer)  \
 	do {                                \

@@ -51,7 +51,7 @@ CUresult cuEventCreate(CUevent *phEvent, unsigned int Flags)
 
 	if (!phEvent || (Flags & ~(unsigned)EVENT_FLAGS) || lacks_disable_timing)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;
@@ -132,7 +132,7 @@ static CUresult record(CUevent event, CUstream handle, enum stream_default meani
 	driver_lock();
 	CUresult result = stream_resolve(handle, meaning, &stream);
 
-	if (result == CUDA_SUCCESS && stream->ctx != event->ctx)
+	if (result == CUDA_SUCCESS && context_home(stream->ctx) != event->ctx)
 		result = CUDA_ERROR_INVALID_HANDLE;
 	if (result == CUDA_SUCCESS)
 		result = event_record_in(event, stream, flags & CU_EVENT_RECORD_EXTERNAL);

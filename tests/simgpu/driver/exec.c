@@ -12,6 +12,7 @@
 #include "event.h"
 #include "graph.h"
 #include "graph_memory.h"
+#include "green.h"
 #include "module.h"
 #include "stream.h"
 #include "work.h"
@@ -204,9 +205,13 @@ static CUresult submit_node(CUgraphExec exec, struct exec_node *node, CUstream s
 	const struct deps *start, struct work *nothing)
 {
 	struct work *work = node->is_enabled ? node->work : nothing;
-	CUcontext ctx = stream->ctx;
 	struct deps deps = {0};
 	bool complete = true;
+	CUcontext ctx;
+	const CUresult result = work_context(work, stream->ctx, &ctx);
+
+	if (result != CUDA_SUCCESS)
+		return result;
 
 	for (uint32_t i = 0; i < node->dep_count && complete; i++)
 		complete = deps_add(&deps, exec->nodes[node->deps[i]].seq);
@@ -214,9 +219,9 @@ static CUresult submit_node(CUgraphExec exec, struct exec_node *node, CUstream s
 		complete = deps_add_all(&deps, start);
 	if (node->event)
 		complete = complete && deps_add(&deps, node->event->seq);
-	if (work->kind == WORK_KERNEL)
-		ctx = work->kernel.function->module->ctx;
-	node->seq = complete ? work_submit(work, ctx, stream->priority, &deps) : 0;
+	node->seq =
+		complete ? work_submit(work, green_leak(ctx, false, true), stream->priority, &deps)
+			 : 0;
 	deps_clear(&deps);
 	if (!node->seq)
 		return CUDA_ERROR_DEVICE_UNAVAILABLE;
@@ -316,31 +321,4 @@ CUresult exec_update(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInf
 		take_over(&exec->nodes[i], &fresh->nodes[i]);
 	exec_destroy(fresh);
 	return ret_info->result ? CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE : CUDA_SUCCESS;
-}
-
-CUresult exec_update_child(CUgraphExec exec, CUgraphNode source, CUgraph child)
-{
-	const struct exec_node *end = exec_find(exec, source);
-	CUgraphExec fresh;
-
-	if (!end || end->type != CU_GRAPH_NODE_TYPE_GRAPH)
-		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = exec_create(child, exec->flags, &fresh);
-
-	if (result != CUDA_SUCCESS)
-		return result;
-	/* The child's nodes stand before its end. */
-	const uint32_t at = (uint32_t)(end - exec->nodes);
-	const uint32_t first = fresh->count <= at ? at - fresh->count : 0;
-
-	if (fresh->count > at)
-		result = CUDA_ERROR_INVALID_VALUE;
-	for (uint32_t i = 0; i < fresh->count && result == CUDA_SUCCESS; i++) {
-		if (exec->nodes[first + i].type != fresh->nodes[i].type)
-			result = CUDA_ERROR_INVALID_VALUE;
-	}
-	for (uint32_t i = 0; i < fresh->count && result == CUDA_SUCCESS; i++)
-		take_over(&exec->nodes[first + i], &fresh->nodes[i]);
-	exec_destroy(fresh);
-	return result;
 }

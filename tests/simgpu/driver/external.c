@@ -30,7 +30,7 @@ CUresult cuImportExternalMemory(
 	if (!extMem_out || !memHandleDesc || memHandleDesc->size == 0 ||
 		memHandleDesc->type != CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;
@@ -92,7 +92,7 @@ CUresult cuExternalMemoryGetMappedBuffer(CUdeviceptr *devPtr, CUexternalMemory e
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (!devPtr || !bufferDesc || bufferDesc->flags)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;
@@ -111,7 +111,7 @@ CUresult cuExternalMemoryGetMappedMipmappedArray(CUmipmappedArray *mipmap, CUext
 		array_check(&mipmapDesc->arrayDesc) != CUDA_SUCCESS ||
 		mipmapDesc->numLevels > array_max_levels(&mipmapDesc->arrayDesc))
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;

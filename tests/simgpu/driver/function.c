@@ -280,6 +280,16 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
 	return max_active_blocks(numBlocks, func, blockSize, dynamicSMemSize);
 }
 
+/* Those of the current context if it is `home` or a green context of it. */
+static uint32_t current_sm_count(CUcontext home)
+{
+	CUcontext ctx;
+
+	if (context_current(&ctx) == CUDA_SUCCESS && context_home(ctx) == home)
+		return context_sm_count(ctx);
+	return context_sm_count(home);
+}
+
 /* The largest block of whole warps that keeps most threads on an SM. */
 static CUresult best_block(int *min_grid, int *ret_size, CUfunction handle,
 	CUoccupancyB2DSize shared_of, size_t shared_bytes, int limit)
@@ -302,7 +312,7 @@ static CUresult best_block(int *min_grid, int *ret_size, CUfunction handle,
 		if (blocks * size > best_threads) {
 			best_threads = blocks * size;
 			*ret_size = size;
-			*min_grid = blocks * (int)function->module->ctx->device->info->sm_count;
+			*min_grid = blocks * (int)current_sm_count(function->module->ctx);
 		}
 	}
 	return best_threads ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;

@@ -86,8 +86,8 @@ void graph_memory_unref(struct graph_memory *memory)
 
 CUresult graph_memory_capture_alloc(CUstream stream, size_t size, CUdeviceptr *ret_address)
 {
-	struct graph_memory *memory =
-		graph_memory_create(stream->ctx, stream->ctx->device, stream->capture->graph, size);
+	struct graph_memory *memory = graph_memory_create(
+		context_home(stream->ctx), stream->ctx->device, stream->capture->graph, size);
 
 	if (!memory)
 		return CUDA_ERROR_OUT_OF_MEMORY;

@@ -36,7 +36,7 @@ CUresult graph_add_alloc(CUgraph graph, const CUgraphNode *deps, size_t count,
 		return CUDA_ERROR_INVALID_VALUE;
 	if (result != CUDA_SUCCESS)
 		return result;
-	if (context_current(&ctx) != CUDA_SUCCESS)
+	if (context_current_home(&ctx) != CUDA_SUCCESS)
 		ctx = NULL;
 	driver_lock();
 	struct graph_memory *memory = graph_memory_create(

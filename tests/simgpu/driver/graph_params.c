@@ -7,10 +7,27 @@
 
 #include <string.h>
 
+#include "context.h"
 #include "copy.h"
 #include "event.h"
 #include "launch.h"
+#include "module.h"
 #include "work.h"
+
+/* A node runs in the green context that is current when it is made, or that its parameters name
+ * where they name a kernel without a function. */
+static CUresult kernel_work(const struct launch *launch, CUcontext ctx, struct work **ret_work)
+{
+	const CUresult result = launch_work(launch, ret_work);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	if (!handle_is(ctx, HANDLE_CONTEXT) && context_current(&ctx) != CUDA_SUCCESS)
+		return CUDA_SUCCESS;
+	if (context_home(ctx) == (*ret_work)->kernel.function->module->ctx)
+		work_place(*ret_work, ctx);
+	return CUDA_SUCCESS;
+}
 
 CUresult work_of_kernel_params(const CUDA_KERNEL_NODE_PARAMS *params, struct work **ret_work)
 {
@@ -25,7 +42,7 @@ CUresult work_of_kernel_params(const CUDA_KERNEL_NODE_PARAMS *params, struct wor
 		.extra = params->extra,
 	};
 
-	return launch_work(&launch, ret_work);
+	return kernel_work(&launch, params->func ? NULL : params->ctx, ret_work);
 }
 
 CUresult work_of_kernel_params_v1(const CUDA_KERNEL_NODE_PARAMS_v1 *params, struct work **ret_work)
@@ -41,7 +58,7 @@ CUresult work_of_kernel_params_v1(const CUDA_KERNEL_NODE_PARAMS_v1 *params, stru
 		.extra = params->extra,
 	};
 
-	return launch_work(&launch, ret_work);
+	return kernel_work(&launch, NULL, ret_work);
 }
 
 CUresult work_of_memset_params(const CUDA_MEMSET_NODE_PARAMS *params, struct work **ret_work)
@@ -94,6 +111,7 @@ void kernel_params_of_work(const struct work *work, CUDA_KERNEL_NODE_PARAMS *ret
 		.blockDimZ = launch->block[2],
 		.sharedMemBytes = launch->shared_bytes,
 		.kernelParams = work->kernel.params,
+		.ctx = work->green,
 	};
 }
 

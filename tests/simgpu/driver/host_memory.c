@@ -22,7 +22,7 @@ static CUresult allocate(void **ret_ptr, size_t size, unsigned flags)
 
 	if (!ret_ptr || size == 0 || (flags & ~(unsigned)HOST_ALLOC_FLAGS))
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		result = capture_check_unsafe();
@@ -84,7 +84,7 @@ static CUresult register_memory(void *p, size_t size, unsigned flags)
 
 	if (!p || size == 0 || (flags & ~(unsigned)HOST_REGISTER_FLAGS))
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		result = capture_check_unsafe();

@@ -40,7 +40,7 @@ CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)
 	ENTER(cuIpcGetMemHandle);
 	if (!pHandle)
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		result = memory_share(dptr, &memory);
@@ -136,7 +136,7 @@ static CUresult open_handle(CUdeviceptr *ret_address, const CUipcMemHandle *hand
 
 	if (!ret_address || flags != CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;
@@ -169,7 +169,7 @@ CUresult cuIpcCloseMemHandle(CUdeviceptr dptr)
 	CUcontext ctx;
 
 	ENTER(cuIpcCloseMemHandle);
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;

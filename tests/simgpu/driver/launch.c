@@ -28,10 +28,16 @@ static bool has_valid_shape(const struct launch *launch)
 	       (uint64_t)block[0] * block[1] * block[2] <= MAX_THREADS;
 }
 
+static uint32_t blocks_per_sm(CUfunction function, const struct launch *launch)
+{
+	const uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
+
+	return function_blocks_per_sm(function, threads, launch->shared_bytes);
+}
+
 static CUresult check_resources(CUfunction function, const struct launch *launch)
 {
 	const uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
-	const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
 	const int max_threads =
 		function_attribute(function, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
 	const int max_shared =
@@ -41,10 +47,7 @@ static CUresult check_resources(CUfunction function, const struct launch *launch
 		return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 	if (launch->shared_bytes > (uint32_t)max_shared)
 		return CUDA_ERROR_INVALID_VALUE;
-	const uint32_t at_a_time = function_blocks_per_sm(function, threads, launch->shared_bytes);
-	const uint32_t sm_count = function->module->ctx->device->info->sm_count;
-
-	if (launch->is_cooperative && blocks > (uint64_t)at_a_time * sm_count)
+	if (launch->is_cooperative && blocks_per_sm(function, launch) == 0)
 		return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
 	return CUDA_SUCCESS;
 }
@@ -95,7 +98,11 @@ CUresult launch_work(const struct launch *launch, struct work **ret_work)
 	};
 
 	*ret_work = work_create_kernel(function, &shape, launch->params, buffer, buffer_bytes);
-	return *ret_work ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+	if (!*ret_work)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (launch->is_cooperative)
+		(*ret_work)->kernel.cooperative_blocks_per_sm = blocks_per_sm(function, launch);
+	return CUDA_SUCCESS;
 }
 
 static CUresult launch_in(const struct launch *launch, CUstream stream, enum stream_default meaning)

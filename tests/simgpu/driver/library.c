@@ -156,7 +156,7 @@ static CUresult load_into_current(CUlibrary library, CUmodule *ret_module)
 {
 	const struct sim_module_image *image = library->image;
 	CUcontext ctx;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;

@@ -11,6 +11,7 @@
 
 #include "entry.h"
 #include "event.h"
+#include "init.h"
 #include "table.h"
 
 /* simgpu's private table: its size in bytes, a constant, and how the CUDA runtime comes to primary
@@ -62,17 +63,24 @@ static CUdriverProcAddressQueryResult search(
 	const struct lookup_row *row = find_name(name);
 	const struct lookup_row *end = lookup_rows + lookup_row_count;
 	const struct lookup_row *best = NULL;
+	const int newest = driver_version();
+	bool is_known = false;
 
 	if (!row)
 		return CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
 	for (const char *same = row->name; row < end && strcmp(row->name, same) == 0; row++) {
 		const bool is_worse = best && best->is_per_thread && !row->is_per_thread;
 
+		/* A driver does not know what came after it. */
+		if (row->version > newest)
+			continue;
+		is_known = true;
 		if (row->version <= version && (is_per_thread || !row->is_per_thread) && !is_worse)
 			best = row;
 	}
 	if (!best)
-		return CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT;
+		return is_known ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT
+				: CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
 	*ret_address = best->address;
 	return CU_GET_PROC_ADDRESS_SUCCESS;
 }

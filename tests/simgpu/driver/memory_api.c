@@ -24,7 +24,7 @@ static CUresult allocate(
 
 	if (!ret_address)
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		result = capture_check_unsafe();
@@ -140,7 +140,7 @@ static CUresult release(CUdeviceptr address)
 
 	if (address == 0)
 		return CUDA_SUCCESS;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		result = capture_check_unsafe();
@@ -171,7 +171,7 @@ static CUresult get_info(size_t *ret_free, size_t *ret_total)
 {
 	struct wire_reply reply;
 	CUcontext ctx;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		result = capture_check_question();
@@ -214,7 +214,7 @@ static CUresult get_range(CUdeviceptr *ret_base, size_t *ret_size, CUdeviceptr a
 {
 	struct memory memory;
 	CUcontext ctx;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;

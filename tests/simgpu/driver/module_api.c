@@ -18,7 +18,7 @@ static CUresult load(CUmodule *ret_module, const void *image)
 
 	if (!ret_module || !image)
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = context_current(&ctx);
+	CUresult result = context_current_home(&ctx);
 
 	if (result == CUDA_SUCCESS)
 		result = capture_check_unsafe();

@@ -268,12 +268,13 @@ static void mark_ended(uint64_t seq)
 	pthread_mutex_unlock(&window.lock);
 }
 
-static void retire(const struct wire_ring_entry *completion)
+static void retire(const struct wire_ring *ring, uint32_t slot)
 {
+	const struct wire_ring_entry *completion = &ring->entries[slot];
 	struct work *work = work_of(completion->seq);
 
 	if (work)
-		work_apply(work, completion);
+		work_apply(work, completion, &ring->sms[(size_t)slot * client_machine()->sm_words]);
 	mark_ended(completion->seq);
 	if (work)
 		work_unref(work);
@@ -309,7 +310,7 @@ static void *follow_ring(void *unused)
 			continue;
 		}
 		while (retired != published) {
-			retire(&ring->entries[retired % WIRE_RING_ENTRIES]);
+			retire(ring, retired % WIRE_RING_ENTRIES);
 			/* Pairs with the server's acquire before it reuses the entry. */
 			atomic_store_explicit(&ring->retired, ++retired, memory_order_release);
 		}

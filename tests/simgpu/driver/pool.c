@@ -243,8 +243,8 @@ static CUresult use_block(
 {
 	if (!block_cut(block, bytes))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (!memory_add_part(
-		    stream->ctx, pool->device, MEMORY_POOLED, block->base, size, bytes, pool))
+	if (!memory_add_part(context_home(stream->ctx), pool->device, MEMORY_POOLED, block->base,
+		    size, bytes, pool))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	/* What was freed and not reached counted as used already. */
 	if (block->state == BLOCK_UNUSED)
@@ -252,7 +252,7 @@ static CUresult use_block(
 	if (pool->used > pool->used_high)
 		pool->used_high = pool->used;
 	block->state = BLOCK_USED;
-	block->ctx = stream->ctx;
+	block->ctx = context_home(stream->ctx);
 	return CUDA_SUCCESS;
 }
 

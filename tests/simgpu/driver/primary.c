@@ -7,6 +7,8 @@
 
 #include "context.h"
 #include "entry.h"
+#include "green.h"
+#include "primary.h"
 
 /* Held across making and ending one, which the driver lock must not be. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -30,10 +32,24 @@ static CUresult retain_locked(struct device *device)
 static CUresult end_locked(struct device *device)
 {
 	CUcontext ctx = device->primary;
+	CUgreenCtx green;
 
+	while (ctx && (green = context_find_green(ctx)) != NULL)
+		(void)green_end(green);
 	device->primary = NULL;
 	device->primary_refs = 0;
 	return ctx ? context_destroy(ctx) : CUDA_SUCCESS;
+}
+
+CUresult primary_retain(struct device *device, CUcontext *ret_ctx)
+{
+	pthread_mutex_lock(&lock);
+	const CUresult result = retain_locked(device);
+
+	if (result == CUDA_SUCCESS)
+		*ret_ctx = device->primary;
+	pthread_mutex_unlock(&lock);
+	return result;
 }
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *pctx, CUdevice dev)
@@ -45,22 +61,13 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *pctx, CUdevice dev)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!device)
 		return CUDA_ERROR_INVALID_DEVICE;
-	pthread_mutex_lock(&lock);
-	const CUresult result = retain_locked(device);
-
-	if (result == CUDA_SUCCESS)
-		*pctx = device->primary;
-	pthread_mutex_unlock(&lock);
-	return result;
+	return primary_retain(device, pctx);
 }
 
-static CUresult release(CUdevice dev)
+CUresult primary_release(struct device *device)
 {
-	struct device *device = device_of(dev);
 	CUresult result = CUDA_SUCCESS;
 
-	if (!device)
-		return CUDA_ERROR_INVALID_DEVICE;
 	pthread_mutex_lock(&lock);
 	if (device->primary_refs == 0)
 		result = CUDA_ERROR_INVALID_CONTEXT;
@@ -68,6 +75,13 @@ static CUresult release(CUdevice dev)
 		result = end_locked(device);
 	pthread_mutex_unlock(&lock);
 	return result;
+}
+
+static CUresult release(CUdevice dev)
+{
+	struct device *device = device_of(dev);
+
+	return device ? primary_release(device) : CUDA_ERROR_INVALID_DEVICE;
 }
 
 CUresult cuDevicePrimaryCtxRelease(CUdevice dev)

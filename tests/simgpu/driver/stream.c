@@ -11,6 +11,7 @@
 #include "capture.h"
 #include "context.h"
 #include "entry.h"
+#include "green.h"
 #include "module.h"
 #include "thread.h"
 #include "work.h"
@@ -27,6 +28,11 @@ CUstream stream_create_in(CUcontext ctx, unsigned flags, int priority)
 	stream->flags = flags;
 	stream->priority = priority;
 	stream->id = ++last_id;
+	if (!deps_add_all(&stream->waits, &ctx->waits)) {
+		deps_clear(&stream->waits);
+		handle_recycle(&stream->handle, HANDLE_STREAM);
+		return NULL;
+	}
 	stream->next_in_context = ctx->streams;
 	ctx->streams = stream;
 	return stream;
@@ -42,7 +48,8 @@ static void leave_owner(CUstream stream)
 	stream->owner = NULL;
 }
 
-void stream_destroy_in(CUstream stream)
+/* Takes a stream out of everything. */
+static void end(CUstream stream)
 {
 	CUcontext ctx = stream->ctx;
 	CUstream *link = &ctx->streams;
@@ -58,7 +65,21 @@ void stream_destroy_in(CUstream stream)
 	(void)deps_add(&ctx->orphans, stream->last);
 	deps_clear(&stream->waits);
 	free(stream->tips.nodes);
+	stream->tips = (struct node_list){0};
+}
+
+void stream_destroy_in(CUstream stream)
+{
+	end(stream);
 	handle_recycle(&stream->handle, HANDLE_STREAM);
+}
+
+/* cuda.h promises a leak, and this is it. */
+void stream_orphan_in(CUstream stream)
+{
+	end(stream);
+	stream->ctx = NULL;
+	stream->is_orphan = true;
 }
 
 void stream_abandon_thread(struct thread *thread)
@@ -97,12 +118,16 @@ CUresult stream_resolve(CUstream handle, enum stream_default meaning, CUstream *
 		return result;
 	if (!handle)
 		handle = meaning == STREAM_LEGACY ? CU_STREAM_LEGACY : CU_STREAM_PER_THREAD;
+	if (handle == CU_STREAM_PER_THREAD && ctx->primary)
+		return CUDA_ERROR_INVALID_HANDLE;
 	if (handle == CU_STREAM_PER_THREAD)
 		return per_thread_stream(ctx, ret_stream);
 	if (handle == CU_STREAM_LEGACY)
 		handle = ctx->legacy;
 	if (!handle_is(handle, HANDLE_STREAM))
 		return CUDA_ERROR_INVALID_HANDLE;
+	if (handle->is_orphan)
+		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
 	*ret_stream = handle;
 	return CUDA_SUCCESS;
 }
@@ -137,21 +162,36 @@ void stream_advance(CUstream stream, uint64_t seq)
 	stream->waits.count = 0;
 }
 
+static CUresult check_kernel(const struct work_kernel *kernel, CUcontext ctx)
+{
+	if (kernel->function->module->ctx != context_home(ctx))
+		return CUDA_ERROR_INVALID_HANDLE;
+	if (kernel->cooperative_blocks_per_sm == 0)
+		return CUDA_SUCCESS;
+	const uint64_t room = (uint64_t)kernel->cooperative_blocks_per_sm * context_sm_count(ctx);
+
+	return work_kernel_blocks(kernel) > room ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
+						 : CUDA_SUCCESS;
+}
+
 CUresult stream_submit(CUstream stream, struct work *work, uint64_t *ret_seq)
 {
 	struct deps deps = {0};
 	uint64_t seq = 0;
 	CUresult result = CUDA_SUCCESS;
 
-	if (work->kind == WORK_KERNEL && work->kernel.function->module->ctx != stream->ctx)
-		result = CUDA_ERROR_INVALID_HANDLE;
-	else if (stream == stream->ctx->legacy)
+	if (work->kind == WORK_KERNEL)
+		result = check_kernel(&work->kernel, stream->ctx);
+	if (result == CUDA_SUCCESS && stream == stream->ctx->legacy)
 		result = capture_refuse_legacy(stream->ctx);
 	if (result == CUDA_SUCCESS && stream->capture) {
+		work_place(work, stream->ctx);
 		result = capture_add_work(stream, work);
 	} else if (result == CUDA_SUCCESS) {
 		if (stream_collect_deps(stream, &deps))
-			seq = work_submit(work, stream->ctx, stream->priority, &deps);
+			seq = work_submit(work,
+				green_leak(stream->ctx, stream == stream->ctx->legacy, false),
+				stream->priority, &deps);
 		if (seq)
 			stream_advance(stream, seq);
 		else if (!entry_is_null())

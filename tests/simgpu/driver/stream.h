@@ -40,6 +40,7 @@ struct CUstream_st {
 	CUstream next_in_context;
 	struct thread *owner; /* of a per-thread default stream, which is in its list */
 	CUstream next_of_owner;
+	bool is_orphan; /* its green context has ended, and it is nothing but a handle */
 	CUstreamAttrValue attributes[STREAM_ATTRIBUTES]; /* as last set */
 };
 
@@ -54,8 +55,12 @@ CUstream stream_create_in(CUcontext ctx, unsigned flags, int priority);
 /* Ends a stream; what it has under way goes on. */
 void stream_destroy_in(CUstream stream);
 
+/* Takes all from a stream whose green context ends, but its handle. */
+void stream_orphan_in(CUstream stream);
+
 /* Finds the stream behind a handle; default streams are those of the current context.
- * Returns  CUDA_ERROR_INVALID_HANDLE, or what context_current() says
+ * Returns  CUDA_ERROR_INVALID_HANDLE, also for the per-thread default stream of a green context,
+ *          CUDA_ERROR_CONTEXT_IS_DESTROYED, or what context_current() says
  */
 CUresult stream_resolve(CUstream handle, enum stream_default meaning, CUstream *ret_stream);
 

@@ -55,6 +55,8 @@ static CUresult destroy(CUstream handle)
 {
 	if (!handle_is(handle, HANDLE_STREAM))
 		return CUDA_ERROR_INVALID_HANDLE;
+	if (handle->is_orphan)
+		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
 	driver_lock();
 	const bool is_default = handle == handle->ctx->legacy || handle->owner;
 

@@ -163,10 +163,16 @@ CUresult cuStreamGetCtx_ptsz(CUstream hStream, CUcontext *pctx)
 static CUresult get_ctx_v2(
 	CUstream handle, enum stream_default meaning, CUcontext *pctx, CUgreenCtx *pgreen)
 {
-	const CUresult result = get_ctx(handle, meaning, pctx);
+	struct stream_info info;
 
+	if (!pctx)
+		return CUDA_ERROR_INVALID_VALUE;
+	const CUresult result = ask(handle, meaning, &info);
+
+	if (result == CUDA_SUCCESS)
+		*pctx = context_home(info.ctx);
 	if (result == CUDA_SUCCESS && pgreen)
-		*pgreen = NULL;
+		*pgreen = info.ctx->green;
 	return result;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Host twin of the kernel that the driver's tests launch.
+ * Host twins of kernels that the driver's tests launch.
  */
 #include "../twin.h"
 
-__attribute__((visibility("default"))) simgpu_twin add;
+__attribute__((visibility("default"))) simgpu_twin add, census;
 
 void add(const struct simgpu_twin_launch *launch, void **params)
 {
@@ -14,4 +14,13 @@ void add(const struct simgpu_twin_launch *launch, void **params)
 
 	for (uint64_t i = 0; i < simgpu_twin_threads(launch); i++)
 		counters[i] += amount;
+}
+
+/* Notes the SMs on which its blocks ran, as kernels do by %smid. */
+void census(const struct simgpu_twin_launch *launch, void **params)
+{
+	uint64_t *bits = SIMGPU_PARAM(params, 0, uint64_t *);
+
+	for (uint32_t i = 0; i < launch->sm_words; i++)
+		bits[i] |= launch->sms[i];
 }

@@ -44,7 +44,7 @@ static CUresult create(
 
 	if (!is_resource(resource))
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = context_current(&ctx);
+	const CUresult result = context_current_home(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;

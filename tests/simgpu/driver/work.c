@@ -99,6 +99,34 @@ struct work *work_create_kernel(CUfunction function, const struct simgpu_twin_la
 	return NULL;
 }
 
+uint64_t work_kernel_blocks(const struct work_kernel *kernel)
+{
+	const uint32_t *grid = kernel->launch.grid;
+
+	return (uint64_t)grid[0] * grid[1] * grid[2];
+}
+
+void work_place(struct work *work, CUcontext ctx)
+{
+	work->green = ctx->primary ? ctx : NULL;
+	work->green_id = ctx->id;
+}
+
+CUresult work_context(const struct work *work, CUcontext launch_ctx, CUcontext *ret_ctx)
+{
+	const bool is_kernel = work->kind == WORK_KERNEL;
+	CUcontext green = work->green;
+
+	*ret_ctx = is_kernel ? work->kernel.function->module->ctx : launch_ctx;
+	if (!green)
+		return CUDA_SUCCESS;
+	if (handle_is(green, HANDLE_CONTEXT) && green->id == work->green_id)
+		*ret_ctx = green;
+	else if (is_kernel)
+		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+	return CUDA_SUCCESS;
+}
+
 bool work_stage(struct work *work)
 {
 	struct work_copy *copy = &work->copy;
@@ -178,9 +206,11 @@ static void lower_kernel(const struct work_kernel *kernel, struct wire_op *op)
 		function_blocks_per_sm(kernel->function, threads, launch->shared_bytes);
 
 	op->kind = WIRE_OP_KERNEL;
-	op->blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
+	op->blocks = work_kernel_blocks(kernel);
 	op->blocks_per_sm = at_a_time ? at_a_time : 1;
 	op->duration_ns = block_ns(kernel->function->declared->name);
+	if (kernel->function->twin)
+		op->flags |= WIRE_OP_TELL_SMS;
 }
 
 static void lower(const struct work *work, struct wire_op *op)
@@ -214,10 +244,15 @@ uint64_t work_submit(struct work *work, CUcontext ctx, int priority, const struc
 	return ops_submit(&op, deps, work);
 }
 
-static void apply_kernel(const struct work_kernel *kernel)
+static void apply_kernel(const struct work_kernel *kernel, const uint64_t *sms)
 {
-	if (kernel->function->twin)
-		kernel->function->twin(&kernel->launch, kernel->params);
+	struct simgpu_twin_launch launch = kernel->launch;
+
+	if (!kernel->function->twin)
+		return;
+	launch.sms = sms;
+	launch.sm_words = entry.machine->sm_words;
+	kernel->function->twin(&launch, kernel->params);
 }
 
 static void apply_copy(const struct work_copy *copy)
@@ -246,13 +281,13 @@ static void fill_row(const struct work_fill *fill, char *row)
 		memcpy(row + x * 4, &fill->value, 4);
 }
 
-void work_apply(struct work *work, const struct wire_ring_entry *completion)
+void work_apply(struct work *work, const struct wire_ring_entry *completion, const uint64_t *sms)
 {
 	switch (work->kind) {
 	case WORK_EMPTY:
 		break;
 	case WORK_KERNEL:
-		apply_kernel(&work->kernel);
+		apply_kernel(&work->kernel, sms);
 		break;
 	case WORK_COPY:
 		apply_copy(&work->copy);

@@ -33,8 +33,10 @@ enum work_kind {
 struct work_kernel {
 	CUfunction function;
 	struct simgpu_twin_launch launch;
-	void **params;              /* launch.param_count pointers into param_bytes */
-	unsigned char *param_bytes; /* owned */
+	void **params;                      /* launch.param_count pointers into param_bytes */
+	unsigned char *param_bytes;         /* owned */
+	uint32_t cooperative_blocks_per_sm; /* of which all have to run at a time; 0: they need not
+					     */
 };
 
 /* Bytes: `depth` slices of `height` rows of `width`. */
@@ -70,6 +72,10 @@ struct work_callback {
 struct work {
 	_Atomic uint32_t refs;
 	enum work_kind kind;
+	/* In a graph: the green context in which it runs whatever stream the graph is launched in,
+	 * and the id of it, for it may end before; NULL: none. */
+	CUcontext green;
+	uint64_t green_id;
 	union {
 		struct work_kernel kernel;
 		struct work_copy copy;
@@ -94,6 +100,18 @@ void work_unref(struct work *work);
 struct work *work_create_kernel(CUfunction function, const struct simgpu_twin_launch *launch,
 	void **kernel_params, const void *buffer, size_t buffer_bytes);
 
+/* Makes `work`, which nobody else has yet, part of a graph: if `ctx` is a green context it runs
+ * there. */
+void work_place(struct work *work, CUcontext ctx);
+
+/* Finds where the work of a graph that is launched in `launch_ctx` runs.
+ * Returns  CUDA_ERROR_CONTEXT_IS_DESTROYED for a kernel whose green context has ended
+ */
+CUresult work_context(const struct work *work, CUcontext launch_ctx, CUcontext *ret_ctx);
+
+/* Returns the blocks of the grid. */
+uint64_t work_kernel_blocks(const struct work_kernel *kernel);
+
 /* Makes the copy `work` independent of its source's memory, as a driver does that stages small
  * copies from pageable memory.
  * Returns  false if it does not: the caller has to wait for the copy then
@@ -105,7 +123,9 @@ bool work_stage(struct work *work);
  */
 uint64_t work_submit(struct work *work, CUcontext ctx, int priority, const struct deps *deps);
 
-/* Does what the work does, at its end; in the effects thread. */
-void work_apply(struct work *work, const struct wire_ring_entry *completion);
+/* Does what the work does, at its end; in the effects thread.
+ * sms  on which it ran, a bit each, if it is a kernel with a twin
+ */
+void work_apply(struct work *work, const struct wire_ring_entry *completion, const uint64_t *sms);
 
 #endif
