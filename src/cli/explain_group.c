@@ -2,6 +2,7 @@
  * Copyright the cuslice authors
  */
 #include "cli/explain_group.h"
+#include "base/units.h"
 #include "cli/json.h"
 #include "group/group.h"
 #include "group/segment.h"
@@ -32,11 +33,12 @@ static struct config_origin origin_of(
 	return origin;
 }
 
-/* A container in which no memory is limited has a group that nobody joins. */
+/* A container in which nothing is limited has a group that nobody joins. */
 static bool is_used(const struct config *config, const struct group_identity *group)
 {
 	return group->kind != GROUP_NONE &&
-	       (group->setting != NULL || config_limits_memory(config));
+	       (group->setting != NULL || config_limits_memory(config) ||
+		       config_limits_compute(config));
 }
 
 static bool is_there(const char *path)
@@ -90,6 +92,9 @@ static void print_contents(const char *path, const struct contents *contents)
 			units_format_bytes(view->devices[i].used_bytes).text,
 			quota == UINT64_MAX ? "what it has" : units_format_bytes(quota).text,
 			view->devices[i].identity);
+		if (view->devices[i].share_ppm < PPM_WHOLE)
+			printf("  %-9s %g %% of the compute, for all members together\n", "",
+				view->devices[i].share_ppm * 100.0 / PPM_WHOLE);
 	}
 }
 
@@ -109,7 +114,7 @@ void explain_group_print(const struct config *config)
 	look(&group, &contents);
 	print_contents(group.path, &contents);
 	if (!is_used(config, &group))
-		printf("  not used: no memory is limited\n");
+		printf("  not used: nothing is limited\n");
 	else if (problem != NULL)
 		printf("  cannot be joined: %s\n", problem);
 }
@@ -127,6 +132,8 @@ static void json_devices(const struct segment_view *view)
 		json_number("used_bytes", view->devices[i].used_bytes);
 		if (view->devices[i].quota_bytes != UINT64_MAX)
 			json_number("quota_bytes", view->devices[i].quota_bytes);
+		if (view->devices[i].share_ppm < PPM_WHOLE)
+			json_number("share_ppm", view->devices[i].share_ppm);
 		json_end('}');
 	}
 	json_end(']');

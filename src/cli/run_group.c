@@ -87,7 +87,7 @@ static int set_fresh(void)
 
 static bool is_limited(const struct config *config)
 {
-	return config_limits_memory(config);
+	return config_limits_memory(config) || config_limits_compute(config);
 }
 
 /* What it belongs to stays: a group that a setting names, and a container that is limited. There

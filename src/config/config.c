@@ -334,6 +334,31 @@ bool config_limits_compute(const struct config *config)
 	return limits(config, CONFIG_COMPUTE);
 }
 
+enum config_mechanism config_mechanism_of(
+	const struct config *config, const struct config_device *device)
+{
+	const struct config_value *first = NULL;
+
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *value = &config->values[i];
+		if (value->key == CONFIG_MECHANISM && config_value_counts(config, value, device) &&
+			(first == NULL || value->source < first->source))
+			first = value;
+	}
+	return first != NULL ? first->mechanism : CONFIG_AUTO;
+}
+
+bool config_wants_partition(const struct config *config)
+{
+	for (unsigned i = 0; i < config->value_count && !config->is_disabled; i++) {
+		const struct config_value *value = &config->values[i];
+		if (value->key == CONFIG_MECHANISM &&
+			(value->mechanism == CONFIG_SM || value->mechanism == CONFIG_BOTH))
+			return config_limits_compute(config);
+	}
+	return false;
+}
+
 static bool names_devices(const struct config *config, int by)
 {
 	for (unsigned i = 0; i < config->value_count; i++) {

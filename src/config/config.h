@@ -46,6 +46,7 @@ enum config_key {
 
 enum config_source { CONFIG_POLICY, CONFIG_ENVIRONMENT, CONFIG_DEFAULTS };
 enum config_on_error { CONFIG_REFUSE, CONFIG_WARN };
+enum config_mechanism { CONFIG_AUTO, CONFIG_TIME, CONFIG_SM, CONFIG_BOTH };
 
 /* Which devices a value is for. */
 struct config_devices {
@@ -66,6 +67,7 @@ struct config_value {
 		struct size_value memory;
 		struct share_value compute;
 		uint64_t burst_ns;
+		enum config_mechanism mechanism;
 		enum config_on_error on_error;
 		enum log_level log;
 		bool is_disabled;
@@ -155,6 +157,13 @@ bool config_refuses(const struct config *config, enum config_source source);
 /* True where any device is to be limited in memory, or in compute to less than all of it. */
 bool config_limits_memory(const struct config *config);
 bool config_limits_compute(const struct config *config);
+
+/* How the device's share is to be kept: as the first source says that says anything. */
+enum config_mechanism config_mechanism_of(
+	const struct config *config, const struct config_device *device);
+
+/* True where any device is to be confined to some of its SMs. */
+bool config_wants_partition(const struct config *config);
 
 /* Notes one more problem. What is no printable ASCII becomes a question mark. */
 void config_add_problem(struct config *config, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -66,6 +66,19 @@ static const char *parse_on_error(const char *text, struct config_value *value)
 	return NULL;
 }
 
+static const char *parse_mechanism(const char *text, struct config_value *value)
+{
+	static const char *const mechanisms[] = {"auto", "time", "sm", "both"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(mechanisms); i++) {
+		if (strcmp(text, mechanisms[i]) == 0) {
+			value->mechanism = (enum config_mechanism)i;
+			return NULL;
+		}
+	}
+	return "use auto, time, sm or both";
+}
+
 static const char *parse_log(const char *text, struct config_value *value)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug"};

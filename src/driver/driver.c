@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-struct driver driver;
+struct driver driver, driver_real;
 
 const struct hook_row hook_rows[HOOK_COUNT] = {
 #define HOOK(symbol, since, features) {#symbol, since, features, (void *)hook_##symbol},
@@ -40,7 +40,7 @@ void *driver_absent(void)
 
 static void **slot_at(size_t offset)
 {
-	return (void **)((char *)&driver + offset);
+	return (void **)((char *)&driver_real + offset);
 }
 
 void *driver_function(enum hook_index row)
@@ -57,4 +57,5 @@ void driver_fill(const struct elf_image *libcuda)
 		void *function = elf_image_find(libcuda, slots[i].symbol);
 		*slot_at(slots[i].offset) = function != NULL ? function : (void *)absent;
 	}
+	driver = driver_real;
 }

@@ -20,6 +20,7 @@ enum {
 	FEATURE_ANY = 1 << 0,
 	FEATURE_MEMORY = 1 << 1,
 	FEATURE_COMPUTE = 1 << 2,
+	FEATURE_PARTITION = 1 << 3,
 };
 
 struct driver {
@@ -34,6 +35,9 @@ struct driver {
 /* Valid once driver_fill() has returned. The hidden attribute on this declaration, not only on
  * the definition, makes each call one `jmp *driver+offset(%rip)`. */
 extern struct driver driver __attribute__((visibility("hidden")));
+
+/* The same, and always the driver's own functions: in `driver` a partition stands before some. */
+extern struct driver driver_real __attribute__((visibility("hidden")));
 
 enum hook_index {
 #define HOOK(symbol, since, features) HOOK_##symbol,
@@ -50,7 +54,8 @@ struct hook_row {
 };
 extern const struct hook_row hook_rows[HOOK_COUNT] __attribute__((visibility("hidden")));
 
-/* The driver's own function of a row, NULL where this driver has none. */
+/* The driver's own function of a row, whatever stands before it; NULL where this driver has none.
+ */
 void *driver_function(enum hook_index row);
 
 /* What stands in for a function that this driver lacks: any signature, CUDA_ERROR_NOT_SUPPORTED. */

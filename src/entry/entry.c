@@ -10,6 +10,7 @@
 #include "governor/governor.h"
 #include "hooks/hooks.h"
 #include "ledger/ledger.h"
+#include "partition/partition.h"
 #include "slice/slice.h"
 
 #include <stdatomic.h>
@@ -23,7 +24,7 @@ void *entry_dlvsym(void *handle, const char *name, const char *version);
 
 /* Driver addresses that lead to a hook. Two for a row where cuGetProcAddress gives another address
  * than the symbol has; open addressing, at most half full. */
-#define INDEX_SIZE 1024u
+#define INDEX_SIZE 2048u
 _Static_assert(2 * HOOK_COUNT <= INDEX_SIZE / 2, "the address index is too small");
 
 static struct {
@@ -132,8 +133,10 @@ static unsigned wanted_features(void)
 	/* A member without limits is held to those of the others. */
 	if (config_limits_memory(&config) || config_names_group(&config))
 		wanted |= FEATURE_MEMORY;
-	if (config_limits_compute(&config))
+	if (config_limits_compute(&config) || config_names_group(&config))
 		wanted |= FEATURE_COMPUTE;
+	if (config_wants_partition(&config))
+		wanted |= FEATURE_PARTITION;
 	if (wanted != 0 || config.problem_count > 0)
 		wanted |= FEATURE_ANY;
 	return wanted;
@@ -195,11 +198,14 @@ static void start(const struct surroundings *around)
 			"another copy of cuslice was loaded first; this one is off");
 		config.is_disabled = true;
 	}
-	if (!ledger_init() || !governor_init() || !slice_init() || !hooks_init())
+	if (!ledger_init() || !governor_init() || !partition_init() || !slice_init() ||
+		!hooks_init())
 		config_add_problem(&config, "no memory to keep limits in");
 	driver_fill(&around->libcuda);
 	features = wanted_features();
-	if ((features & FEATURE_MEMORY) != 0)
+	if ((features & FEATURE_PARTITION) != 0)
+		partition_stand_between();
+	if ((features & (FEATURE_MEMORY | FEATURE_COMPUTE)) != 0)
 		group_find(&config, &group);
 	atomic_store_explicit(&is_configured, true, memory_order_release);
 	for (unsigned i = 0; i < HOOK_COUNT; i++)

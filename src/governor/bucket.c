@@ -6,8 +6,6 @@
 #include "governor/bucket.h"
 #include "base/units.h"
 
-#include <stdbool.h>
-
 /* Whatever is billed, the word stays within 146 years, either way. */
 #define FARTHEST_NS (INT64_MAX / 2)
 
@@ -38,23 +36,24 @@ static parts level_of(const struct bucket *bucket)
 
 static void look(struct bucket *bucket)
 {
-	bucket->seen_ns = atomic_load_explicit(&bucket->words->zero_at_ns, memory_order_relaxed);
+	bucket->seen_ns =
+		(int64_t)atomic_load_explicit(&bucket->words[BUCKET_ZERO_AT], memory_order_relaxed);
 }
 
 /* Where another has changed the word since it was seen, only looks. */
 static bool swap(struct bucket *bucket, int64_t wanted_ns)
 {
-	bool is_done = atomic_compare_exchange_strong_explicit(&bucket->words->zero_at_ns,
-		&bucket->seen_ns, wanted_ns, memory_order_relaxed, memory_order_relaxed);
+	uint64_t seen = (uint64_t)bucket->seen_ns;
+	bool is_done = atomic_compare_exchange_strong_explicit(&bucket->words[BUCKET_ZERO_AT],
+		&seen, (uint64_t)wanted_ns, memory_order_relaxed, memory_order_relaxed);
 
-	if (is_done)
-		bucket->seen_ns = wanted_ns;
+	bucket->seen_ns = is_done ? wanted_ns : (int64_t)seen;
 	return is_done;
 }
 
 static bool swap_share(struct bucket *bucket, uint64_t seen, uint64_t wanted)
 {
-	return atomic_compare_exchange_strong_explicit(&bucket->words->share_ppm, &seen, wanted,
+	return atomic_compare_exchange_strong_explicit(&bucket->words[BUCKET_SHARE], &seen, wanted,
 		memory_order_relaxed, memory_order_relaxed);
 }
 
@@ -72,7 +71,7 @@ static void settle_level(struct bucket *bucket)
 	bucket->level_ns = (int64_t)divide(level_of(bucket), PPM_WHOLE);
 }
 
-void bucket_init(struct bucket *bucket, struct bucket_words *words, uint32_t share_ppm,
+void bucket_init(struct bucket *bucket, bucket_word words[BUCKET_WORDS], uint32_t share_ppm,
 	uint64_t burst_ns, uint64_t now_ns)
 {
 	uint64_t remainder;
@@ -110,7 +109,8 @@ static void move_to(struct bucket *bucket, uint32_t share_ppm)
 
 void bucket_set_share(struct bucket *bucket, uint32_t share_ppm)
 {
-	uint64_t before_ppm = atomic_load_explicit(&bucket->words->share_ppm, memory_order_relaxed);
+	uint64_t before_ppm =
+		atomic_load_explicit(&bucket->words[BUCKET_SHARE], memory_order_relaxed);
 
 	if (share_ppm == bucket->share_ppm && share_ppm == before_ppm)
 		return;
@@ -143,6 +143,16 @@ void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t unbilled_ns)
 		}
 	}
 	settle_level(bucket);
+}
+
+bool bucket_overflows(const struct bucket *bucket, uint64_t now_ns, uint64_t unbilled_ns)
+{
+	struct bucket copy = *bucket;
+
+	look(&copy);
+	if (now_ns > copy.filled_at_ns)
+		copy.filled_at_ns = now_ns;
+	return level_of(&copy) > (parts)(copy.burst_ns + unbilled_ns) * PPM_WHOLE;
 }
 
 void bucket_bill(struct bucket *bucket, int64_t used_ns)

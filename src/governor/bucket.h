@@ -14,17 +14,20 @@
 #define CUSLICE_GOVERNOR_BUCKET_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* All that the users of a bucket share. Zeroes are a bucket that nobody has used yet. */
-struct bucket_words {
-	_Atomic int64_t zero_at_ns; /* level = (now - zero_at) * share; ahead of now in debt */
-	_Atomic uint64_t share_ppm; /* the share by which that was reckoned; 0: nobody's yet */
+enum {
+	BUCKET_ZERO_AT, /* int64_t, ns: level = (now - zero_at) * share; ahead of now in debt */
+	BUCKET_SHARE,   /* the share by which that was reckoned, ppm; 0: nobody's yet */
+	BUCKET_WORDS
 };
+typedef _Atomic uint64_t bucket_word;
 
 /* One user's sight of it. */
 struct bucket {
-	struct bucket_words *words;
+	bucket_word *words;
 	uint32_t share_ppm;    /* 1 .. 1000000 */
 	uint64_t burst_ns;     /* most that it holds */
 	int64_t level_ns;      /* GPU time in it, as the last call saw it; below zero is debt */
@@ -37,7 +40,7 @@ struct bucket {
 
 /* Comes to use the bucket of `words`, which is full if it is its first user. The words outlive it.
  */
-void bucket_init(struct bucket *bucket, struct bucket_words *words, uint32_t share_ppm,
+void bucket_init(struct bucket *bucket, bucket_word words[BUCKET_WORDS], uint32_t share_ppm,
 	uint64_t burst_ns, uint64_t now_ns);
 
 /* Goes on at another rate; what was in it at the last fill stays. All users are to do so about the
@@ -49,6 +52,9 @@ void bucket_set_share(struct bucket *bucket, uint32_t share_ppm);
  * more than the burst: what a command longer than the burst earns while it runs would be lost
  * otherwise. */
 void bucket_fill(struct bucket *bucket, uint64_t now_ns, uint64_t unbilled_ns);
+
+/* True where that would find more than it holds, so that something is lost. */
+bool bucket_overflows(const struct bucket *bucket, uint64_t now_ns, uint64_t unbilled_ns);
 
 /* Takes used GPU time; less than nothing gives some back. */
 void bucket_bill(struct bucket *bucket, int64_t used_ns);

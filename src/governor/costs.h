@@ -10,6 +10,7 @@
 #include "base/clock.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define COSTS_PLACES 1024u /* a power of two */
@@ -84,6 +85,13 @@ static inline uint32_t costs_known(const struct costs *costs, uint64_t key)
 /* The best guess, whatever it rests on; `otherwise_ns` where nothing was measured. */
 uint64_t costs_expect(const struct costs *costs, uint64_t key, uint64_t otherwise_ns);
 
+/* Of key 0 nothing is learnt. */
 void costs_learn(struct costs *costs, uint64_t key, uint64_t measured_ns);
+
+/* What the key stands for may have changed: it counts as known again once it was measured and took
+ * about what it did, else as any that is new. Until then its last average is the best guess.
+ * COSTS_ALL: every key. */
+#define COSTS_ALL 0
+void costs_doubt(struct costs *costs, uint64_t key);
 
 #endif

@@ -68,6 +68,22 @@ void flights_forget(struct device *dev, struct flight *flight)
 	end_flight(dev, link);
 }
 
+/* What was measured of the old teaches nothing of the new. */
+void flights_doubt(
+	struct device *devices, struct governor_front *fronts, unsigned count, uint64_t key)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct device *dev = &devices[i];
+		lock_take(&dev->lock);
+		costs_doubt(&fronts[i].costs, key);
+		for (struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
+			if (key == COSTS_ALL || flight->key == key)
+				flight->key = 0;
+		}
+		lock_drop(&dev->lock);
+	}
+}
+
 const struct flight *flights_on(const struct device *dev, const void *lane)
 {
 	const struct flight *flight = dev->oldest;

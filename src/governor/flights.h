@@ -29,7 +29,7 @@
 
 struct flight {
 	struct flight *next;
-	uint64_t key;
+	uint64_t key; /* 0: it teaches nothing */
 	const void *lane;
 	uint64_t predicted_ns; /* what was billed at its admission */
 	uint64_t admitted_ns;
@@ -49,7 +49,7 @@ struct device {
 	bool is_started;
 	_Atomic uint32_t turn; /* what launches that wait sleep on */
 	unsigned waiting;
-	struct bucket_words own; /* of the bucket, where no group shares one */
+	bucket_word own_words[BUCKET_WORDS]; /* where no group shares a bucket */
 	struct bucket bucket;
 	_Atomic int64_t billed_ns;
 
@@ -90,6 +90,10 @@ struct flight *flights_begin(
 
 /* The command was not launched, or could not be measured. */
 void flights_forget(struct device *dev, struct flight *flight);
+
+/* Doubts what the key costs, on each of the devices, whose locks it takes. */
+void flights_doubt(
+	struct device *devices, struct governor_front *fronts, unsigned count, uint64_t key);
 
 /* The oldest on that stream, or NULL. */
 const struct flight *flights_on(const struct device *dev, const void *lane);

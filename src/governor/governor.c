@@ -8,12 +8,11 @@
 #include "base/wait.h"
 #include "base/wipe.h"
 #include "governor/flights.h"
+#include "governor/shares.h"
 #include "slice/slice.h"
 
 #define MAX_DEVICES CONFIG_MAX_DEVICES
 
-/* What a tenant may do at once after a pause, unless governor_set_burst() says otherwise. */
-#define DEFAULT_BURST_NS (20 * NS_PER_MS)
 /* Predicted time in flight, beyond one command a stream: enough to keep the device busy, little
  * enough to stop soon. */
 #define IN_FLIGHT_NS (2 * NS_PER_MS)
@@ -44,8 +43,6 @@
 /* Nobody sleeps longer without looking again: what was billed meanwhile may come back, by a launch
  * that fails, and nobody is woken for that. */
 #define LONGEST_NAP_NS (100 * NS_PER_MS)
-/* A command that runs longer than was billed for it earns meanwhile, at most for so long. */
-#define UNBILLED_MOST_NS NS_PER_S
 
 /* No launch's. */
 #define NO_LANE ((const void *)-1)
@@ -56,15 +53,12 @@ static struct governor_front *fronts; /* one a device */
 static struct device *devices;
 static _Atomic uint32_t *captures; /* in progress; wiped at fork */
 static _Atomic unsigned device_count;
-/* Both pass to children. */
-static _Atomic uint32_t shares_ppm[MAX_DEVICES];
-static _Atomic uint64_t bursts_ns[MAX_DEVICES];
 
 bool governor_init(void)
 {
 	for (unsigned i = 0; i < MAX_DEVICES; i++) {
-		atomic_store_explicit(&shares_ppm[i], PPM_WHOLE, memory_order_relaxed);
-		governor_set_burst(i, DEFAULT_BURST_NS);
+		shares_set(i, PPM_WHOLE);
+		governor_set_burst(i, SHARES_DEFAULT_BURST_NS);
 	}
 	devices = wipe_alloc(MAX_DEVICES * sizeof(*devices));
 	fronts = wipe_alloc(MAX_DEVICES * sizeof(*fronts));
@@ -101,16 +95,6 @@ struct governor_front *governor_find_front(void)
 		(unsigned)device >= atomic_load_explicit(&device_count, memory_order_relaxed))
 		return NULL;
 	return &fronts[device];
-}
-
-uint32_t governor_share(unsigned device)
-{
-	return atomic_load_explicit(&shares_ppm[device], memory_order_relaxed);
-}
-
-void governor_set_burst(unsigned device, uint64_t burst_ns)
-{
-	atomic_store_explicit(&bursts_ns[device], burst_ns, memory_order_relaxed);
 }
 
 void governor_capture_began(void)
@@ -168,8 +152,7 @@ static void start_device(struct device *dev, uint64_t now_ns)
 {
 	unsigned device = (unsigned)(dev - devices);
 
-	bucket_init(&dev->bucket, &dev->own, governor_share(device),
-		atomic_load_explicit(&bursts_ns[device], memory_order_relaxed), now_ns);
+	shares_start_bucket(dev, device, now_ns);
 	flights_init(dev);
 	forget_lanes(dev);
 	dev->random = now_ns | 1;
@@ -218,12 +201,7 @@ static void update(struct device *dev, bool has_waited, uint64_t now_ns)
 		dev, &front_of(dev)->costs, has_waited ? MAX_FLIGHTS : MAX_RUNNING_SEEN, now_ns);
 	if (dev->waiting > 0 && dev->oldest != oldest)
 		wait_wake_all(&dev->turn);
-	/* Bills come before what was earned meanwhile, of which too much would be lost. */
-	uint64_t unbilled_ns = dev->oldest != NULL ? now_ns - dev->oldest->admitted_ns : 0;
-	if (unbilled_ns > UNBILLED_MOST_NS)
-		unbilled_ns = UNBILLED_MOST_NS;
-	bucket_fill(&dev->bucket, now_ns, unbilled_ns);
-	bucket_set_share(&dev->bucket, governor_share((unsigned)(dev - devices)));
+	shares_fill(dev, (unsigned)(dev - devices), now_ns);
 }
 
 static bool is_stalled(const struct device *dev, const void *lane, uint64_t now_ns)
@@ -434,6 +412,7 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 	}
 	if (!is_dense)
 		grant(dev, now_ns);
+	shares_tell_group(dev, (unsigned)(dev - devices), now_ns);
 }
 
 /* The context in which a launch on `stream` runs, and that it is none of our business: a stream
@@ -464,11 +443,25 @@ static void set_free(struct device *dev)
 
 void governor_tighten_share(unsigned device, uint32_t ppm)
 {
-	uint32_t seen = governor_share(device);
-
-	while (ppm < seen && !atomic_compare_exchange_weak(&shares_ppm[device], &seen, ppm))
-		;
+	shares_tighten(device, ppm);
 	set_free(&devices[device]);
+}
+
+void governor_set_share(unsigned device, uint32_t ppm)
+{
+	shares_set(device, ppm);
+	set_free(&devices[device]);
+}
+
+void governor_look_again(void)
+{
+	unsigned count = atomic_load_explicit(&device_count, memory_order_relaxed);
+
+	for (unsigned i = 0; i < count; i++) {
+		bool is_free = atomic_load_explicit(&fronts[i].is_free, memory_order_relaxed);
+		if (is_free != (governor_share(i) >= PPM_WHOLE))
+			set_free(&devices[i]);
+	}
 }
 
 void governor_wait(const struct command *command, struct ticket *ret_ticket)
@@ -570,10 +563,9 @@ static void for_context(
 {
 	for (unsigned i = 0; i < MAX_DEVICES; i++) {
 		struct device *dev = &devices[i];
-		if (governor_share(i) >= PPM_WHOLE)
-			continue;
+		/* Also where the share has become the whole since. */
 		lock_take(&dev->lock);
-		for (unsigned m = 0; m < MAX_CONTEXTS; m++) {
+		for (unsigned m = 0; dev->is_started && m < MAX_CONTEXTS; m++) {
 			if (dev->meters[m].context == context)
 				action(dev, &dev->meters[m], clock_now_ns());
 		}
@@ -596,4 +588,9 @@ void governor_settle_context(CUcontext context)
 void governor_lose_context(CUcontext context)
 {
 	for_context(context, flights_lose);
+}
+
+void governor_doubt(uint64_t key)
+{
+	flights_doubt(devices, fronts, atomic_load(&device_count), key);
 }

@@ -59,8 +59,15 @@ void governor_set_device_count(unsigned count);
 
 /* The share becomes `ppm` if that is less than it is. Threads: any, as for all that follow. */
 void governor_tighten_share(unsigned device, uint32_t ppm);
-uint32_t governor_share(unsigned device);     /* PPM_WHOLE without one */
+/* The same, but for more too. */
+void governor_set_share(unsigned device, uint32_t ppm);
+/* The share in force: in a group the smallest that a living member has. PPM_WHOLE without one. */
+uint32_t governor_share(unsigned device);
 uint64_t governor_billed_ns(unsigned device); /* GPU time billed to this process so far */
+
+/* In a member of a group that launches freely, now and then: another may have brought a share, or
+ * taken the last with it. Without it the next launch that is held up notices. */
+void governor_look_again(void);
 
 /* GPU time that may be used at once after a pause, 20 ms at first. Takes effect at the process's
  * first launch on the device, and in children that it forks. */
@@ -121,6 +128,10 @@ static inline CUresult governor_submitted(const struct ticket *ticket, CUresult 
 		governor_end(ticket, result);
 	return result;
 }
+
+/* What a key stands for has changed, or is about to end: what it cost so far may not be what it
+ * costs from now on. COSTS_ALL where it is not known which. */
+void governor_doubt(uint64_t key);
 
 /* Before a context may die: bills what has ended in it, and where nothing is left in flight gives
  * its events back. Should it live on, new ones are made. */

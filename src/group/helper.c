@@ -67,14 +67,15 @@ bool helper_has_own_table(void)
 	return helper->is_thread_working && helper->has_own_table;
 }
 
-void helper_watch(uint64_t (*look)(void *data), void *data)
+bool helper_watch(uint64_t (*look)(void *data), void *data)
 {
 	if (!helper->is_thread_working || helper->watched_count == MAX_WATCHED)
-		return;
+		return false;
 	helper->watched[helper->watched_count].look = look;
 	helper->watched[helper->watched_count].data = data;
 	helper->watched[helper->watched_count].due_ns = 0;
 	helper->watched_count++;
+	return true;
 }
 
 /* Returns in how many ns the next is due. */

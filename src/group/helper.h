@@ -26,8 +26,8 @@ bool helper_init(void) MUST_CHECK;
 void helper_do(void (*work)(void *data), void *data);
 
 /* From within work: has the thread call look(data) now and then, for ever. It returns in how many
- * ns again. Nothing where it is not the thread that works. */
-void helper_watch(uint64_t (*look)(void *data), void *data);
+ * ns again. False, and nothing, where it is not the thread that works. */
+bool helper_watch(uint64_t (*look)(void *data), void *data);
 
 /* From within work and look: true where descriptors can be kept open. */
 bool helper_has_own_table(void);

@@ -6,9 +6,13 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "base/wipe.h"
+#include "group/segment_common.h"
+#include "group/segment_member.h"
 #include "group/segment_patrol.h"
 #include "group/segment_protocol.h"
+#include "group/segment_share.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,6 +40,7 @@ atomic_bool segment_has_attached;
 static char path[MAX_PATH];
 static segment_word identities[SEGMENT_DEVICES]; /* by the driver's number; 0: not named */
 static segment_word limits[SEGMENT_DEVICES];     /* units + 1 that we allow; 0: no limit */
+static segment_word shares[SEGMENT_DEVICES];     /* ppm that we allow; 0: no limit */
 static atomic_flag has_told_damage = ATOMIC_FLAG_INIT;
 
 uint64_t segment_identity(const unsigned char uuid[16])
@@ -66,12 +71,14 @@ static struct segment_device *find_device(struct segment *segment, uint64_t iden
 static bool enter_device(unsigned device, uint64_t identity)
 {
 	struct segment_device *shared = find_device(member->seat.segment, identity);
-	uint64_t limit = word_load(&limits[device]);
+	uint64_t limit = word_load(&limits[device]), share = word_load(&shares[device]);
 
 	if (shared == NULL)
 		return false;
 	if (limit != 0)
 		segment_set_limit(shared, member->seat.slot, limit - 1);
+	if (share != 0)
+		segment_set_share(shared, member->seat.slot, (uint32_t)share);
 	member->devices[device].shared = shared;
 	return true;
 }
@@ -129,6 +136,16 @@ static struct segment_device *shared_of(unsigned device)
 	return member->devices[device].shared;
 }
 
+bool segment_own_place(unsigned device, struct segment_place *ret_place)
+{
+	struct segment_device *shared = shared_of(device);
+
+	if (shared == NULL)
+		return false;
+	*ret_place = (struct segment_place){member->seat.segment, shared, member->seat.slot};
+	return true;
+}
+
 bool segment_attach(const char *name, const char **ret_reason)
 {
 	size_t length = strlen(name);
@@ -143,7 +160,7 @@ bool segment_attach(const char *name, const char **ret_reason)
 	}
 	if (member == NULL)
 		member = wipe_alloc(sizeof(*member));
-	if (member == NULL) {
+	if (member == NULL || !segment_common_init()) {
 		*ret_reason = "no memory for what a member keeps";
 		return false;
 	}
@@ -208,10 +225,9 @@ bool segment_take(unsigned device, uint64_t units)
 	return grow(device, units, true);
 }
 
-void segment_take_anyway(unsigned device, uint64_t units)
+bool segment_take_anyway(unsigned device, uint64_t units)
 {
-	/* No device has as many as would not fit into the word. */
-	(void)grow(device, units, false);
+	return grow(device, units, false);
 }
 
 static void change_in_flight(struct segment_device *shared, uint64_t units)
@@ -238,12 +254,12 @@ bool segment_take_in_flight(unsigned device, uint64_t old, uint64_t units)
 
 	if (shared == NULL)
 		return false;
+	uint64_t limit = segment_quota(shared), used = segment_total(shared);
+	/* What has no room needs no lock, and what will not be asked for is not told. */
+	if (unlikely(units > limit || used > limit || units - old > limit - used))
+		return is_done(device, shared, SEGMENT_FULL);
 	lock_take(&member->devices[device].lock);
-	uint64_t limit = segment_quota(shared);
-	enum segment_answer answer = SEGMENT_FULL;
-	/* What no quota allows will not be asked for, and is not told. */
-	if (likely(units <= limit))
-		answer = grow_in_flight(shared, units - old, limit);
+	enum segment_answer answer = grow_in_flight(shared, units - old, segment_quota(shared));
 	lock_drop(&member->devices[device].lock);
 	return is_done(device, shared, answer);
 }
@@ -271,6 +287,13 @@ uint64_t segment_used(unsigned device)
 	return shared == NULL ? 0 : segment_total(shared);
 }
 
+uint64_t segment_moment(unsigned device)
+{
+	const struct segment_device *shared = shared_of(device);
+
+	return shared == NULL ? 0 : word_load(&shared->word);
+}
+
 uint64_t segment_used_here(unsigned device)
 {
 	const struct segment_device *shared = shared_of(device);
@@ -290,19 +313,73 @@ uint64_t segment_limit(unsigned device)
 	return shared == NULL ? 0 : segment_quota(shared);
 }
 
-void segment_tighten(unsigned device, uint64_t units)
+void segment_allow(unsigned device, uint64_t units)
 {
 	struct segment_device *shared = shared_of(device);
+	uint64_t limit = units < SEGMENT_MAX_UNITS ? units + 1 : 0;
 
 	if (shared == NULL)
 		return;
 	lock_take(&member->devices[device].lock);
-	uint64_t now = word_load(&limits[device]);
-	if (units < SEGMENT_MAX_UNITS && (now == 0 || units < now - 1)) {
-		word_store(&limits[device], units + 1);
+	if (word_load(&limits[device]) != limit) {
+		word_store(&limits[device], limit);
 		segment_set_limit(shared, member->seat.slot, units);
 	}
 	lock_drop(&member->devices[device].lock);
+}
+
+void segment_allow_share(unsigned device, uint32_t ppm)
+{
+	struct segment_device *shared = shared_of(device);
+	uint64_t share = ppm < PPM_WHOLE ? ppm : 0;
+
+	if (shared == NULL)
+		return;
+	lock_take(&member->devices[device].lock);
+	if (word_load(&shares[device]) != share) {
+		word_store(&shares[device], share);
+		segment_set_share(shared, member->seat.slot, ppm);
+	}
+	lock_drop(&member->devices[device].lock);
+}
+
+uint32_t segment_share(unsigned device)
+{
+	const struct segment_device *shared = shared_of(device);
+
+	return shared == NULL ? PPM_WHOLE : segment_least_share(shared);
+}
+
+segment_word *segment_bucket(unsigned device)
+{
+	struct segment_device *shared = shared_of(device);
+
+	return shared == NULL ? NULL : shared->bucket;
+}
+
+void segment_note_in_flight_ns(unsigned device, uint64_t unbilled_ns, uint64_t drained_at_ns)
+{
+	struct segment_device *shared = shared_of(device);
+
+	if (shared != NULL)
+		segment_note_flights(shared, member->seat.slot, unbilled_ns, drained_at_ns);
+}
+
+uint64_t segment_unbilled_ns(unsigned device)
+{
+	const struct segment_device *shared = shared_of(device);
+
+	return shared == NULL ? 0
+			      : segment_sum_unbilled(shared, member->seat.slot,
+					word_load(&member->seat.segment->slots_used));
+}
+
+void segment_add_in_flight(unsigned device, uint64_t units)
+{
+	struct segment_device *shared = shared_of(device);
+
+	if (shared != NULL)
+		change_in_flight(shared, units);
 }
 
 void segment_end_in_flight(unsigned device, uint64_t units)
@@ -341,8 +418,12 @@ bool segment_expects_memory(unsigned device)
 
 void segment_look_after(void)
 {
-	if (is_in())
-		segment_patrol_if_late(path, &member->seat);
+	if (!is_in())
+		return;
+	bool has_taken_over = segment_common_tend();
+	segment_patrol_if_late(path, &member->seat);
+	if (has_taken_over)
+		segment_common_reaped();
 }
 
 static void view_devices(const struct segment *segment, struct segment_view *view)
@@ -357,6 +438,7 @@ static void view_devices(const struct segment *segment, struct segment_view *vie
 		view->devices[view->device_count].used_bytes = segment_total(device) * SEGMENT_UNIT;
 		view->devices[view->device_count].quota_bytes =
 			quota == SEGMENT_MAX_UNITS ? UINT64_MAX : quota * SEGMENT_UNIT;
+		view->devices[view->device_count].share_ppm = segment_least_share(device);
 		view->device_count++;
 	}
 }

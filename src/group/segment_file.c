@@ -43,7 +43,7 @@ static const char *reason_of(int error)
 		return "it is no regular file";
 	case ENOSPC:
 	case EDQUOT:
-		return "there is no room for it in its file system (1 MiB is needed)";
+		return "there is no room for it in its file system (1.1 MiB are needed)";
 	case EMFILE:
 	case ENFILE:
 		return "too many files are open";
@@ -181,7 +181,7 @@ static const char *open_or_make(const char *path, const struct segment_kind *kin
 		if (errno != ENOENT)
 			return reason_of(errno);
 		if (!is_within_file_limit(kind))
-			return "the process may not make files of 1 MiB (RLIMIT_FSIZE)";
+			return "the process may not make files of 1.1 MiB (RLIMIT_FSIZE)";
 		int error = make(path, kind);
 		if (error != 0 && error != EEXIST)
 			return reason_of(error);

@@ -4,6 +4,7 @@
 #include "group/segment_patrol.h"
 #include "base/clock.h"
 #include "group/helper.h"
+#include "group/segment_common.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -26,7 +27,8 @@ struct order {
 static struct {
 	const char *path;
 	struct segment_seat seat;
-	int fd; /* negative where it is opened each time */
+	int fd;          /* negative where it is opened each time */
+	bool is_watched; /* by the thread */
 } watched;
 
 /* A time that lies ahead was written under another clock (a time namespace), and says nothing. */
@@ -59,7 +61,8 @@ void segment_patrol_if_late(const char *path, const struct segment_seat *seat)
 {
 	int saved_errno = errno;
 
-	if (is_due(seat->segment, LATE_NS))
+	/* Who has the thread is never late. */
+	if (!watched.is_watched && is_due(seat->segment, LATE_NS))
 		reap_by_own_descriptor(path, seat);
 	errno = saved_errno;
 }
@@ -67,12 +70,16 @@ void segment_patrol_if_late(const char *path, const struct segment_seat *seat)
 static uint64_t patrol(void *unused)
 {
 	(void)unused;
-	if (!is_due(watched.seat.segment, LATELY_NS))
+	/* What this member has taken over from a dead one is still that one's too. */
+	bool has_taken_over = segment_common_tend();
+	if (!has_taken_over && !is_due(watched.seat.segment, LATELY_NS))
 		return PERIOD_NS;
 	if (watched.fd >= 0)
 		segment_seat_reap_dead(&watched.seat, watched.fd);
 	else
 		reap_by_own_descriptor(watched.path, &watched.seat);
+	if (has_taken_over)
+		segment_common_reaped();
 	return PERIOD_NS;
 }
 
@@ -87,7 +94,7 @@ static void take(void *data)
 	if (!helper_has_own_table() ||
 		!segment_file_reopen(order->path, &order->seat.file, &watched.fd))
 		watched.fd = -1;
-	helper_watch(patrol, NULL);
+	watched.is_watched = helper_watch(patrol, NULL);
 }
 
 bool segment_patrol_start(const char *path, struct segment_seat *ret_seat, const char **ret_reason)

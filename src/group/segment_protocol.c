@@ -51,6 +51,7 @@
  * deaths and reapers may take.
  */
 #include "group/segment_protocol.h"
+#include "base/units.h"
 
 #define SLOT_SHIFT     20u
 #define TOTAL_SHIFT    28u
@@ -183,12 +184,13 @@ uint64_t segment_total(const struct segment_device *device)
 	return total_of(word_load(&device->word));
 }
 
-/* The quota is what it costs one load to know: units + 1, or 0 for no limit, and above them a
- * version. Each change of a limit changes the version, also where the quota stays: only so does
- * whoever computes a new one notice that a limit has come which it had not seen. */
-static uint64_t next_quota(uint64_t quota, uint64_t limit)
+/* A limit in force is what it costs one load to know: units + 1, or ppm, or 0 for no limit, and
+ * above them a version. Each change of a member's limit changes the version, also where the one in
+ * force stays: only so does whoever computes a new one notice that a limit has come which it had
+ * not seen. */
+static uint64_t next_in_force(uint64_t seen, uint64_t limit)
 {
-	uint64_t version = (quota >> QUOTA_BITS) + 1;
+	uint64_t version = (seen >> QUOTA_BITS) + 1;
 
 	return version << QUOTA_BITS | limit;
 }
@@ -198,35 +200,80 @@ static bool is_stricter(uint64_t limit, uint64_t other)
 	return limit != 0 && (other == 0 || limit < other);
 }
 
-void segment_set_limit(struct segment_device *device, unsigned slot, uint64_t units)
-{
-	uint64_t limit = units + 1, seen, wanted;
+/* Of which limit it is. */
+enum kind { QUOTA, SHARE };
 
-	word_store(&device->accounts[slot].limit, limit);
-	do {
-		word_loop();
-		seen = word_load(&device->quota);
-		wanted = seen & QUOTA_MASK;
-		if (is_stricter(limit, wanted))
-			wanted = limit;
-	} while (!word_swap(&device->quota, seen, next_quota(seen, wanted)));
+static segment_word *in_force(struct segment_device *device, enum kind kind)
+{
+	return kind == QUOTA ? &device->quota : &device->share;
 }
 
-/* After a limit has gone. */
-static void compute_quota(struct segment_device *device)
+static segment_word *limit_of(struct segment_device *device, unsigned slot, enum kind kind)
 {
+	struct segment_account *account = &device->accounts[slot];
+
+	return kind == QUOTA ? &account->limit : &account->share;
+}
+
+static void tighten(struct segment_device *device, enum kind kind, uint64_t limit)
+{
+	segment_word *word = in_force(device, kind);
 	uint64_t seen, wanted;
 
 	do {
 		word_loop();
-		seen = word_load(&device->quota);
+		seen = word_load(word);
+		wanted = seen & QUOTA_MASK;
+		if (is_stricter(limit, wanted))
+			wanted = limit;
+	} while (!word_swap(word, seen, next_in_force(seen, wanted)));
+}
+
+/* After a limit has gone, or has become looser. */
+static void compute(struct segment_device *device, enum kind kind)
+{
+	segment_word *word = in_force(device, kind);
+	uint64_t seen, wanted;
+
+	do {
+		word_loop();
+		seen = word_load(word);
 		wanted = 0;
 		for (unsigned i = 0; i < SEGMENT_SLOTS; i++) {
-			uint64_t limit = word_load(&device->accounts[i].limit);
+			uint64_t limit = word_load(limit_of(device, i, kind));
 			if (is_stricter(limit, wanted))
 				wanted = limit;
 		}
-	} while (!word_swap(&device->quota, seen, next_quota(seen, wanted)));
+	} while (!word_swap(word, seen, next_in_force(seen, wanted)));
+}
+
+static void set(struct segment_device *device, unsigned slot, enum kind kind, uint64_t limit)
+{
+	segment_word *word = limit_of(device, slot, kind);
+	uint64_t before = word_load(word);
+
+	word_store(word, limit);
+	if (is_stricter(before, limit))
+		compute(device, kind);
+	else
+		tighten(device, kind, limit);
+}
+
+void segment_set_limit(struct segment_device *device, unsigned slot, uint64_t units)
+{
+	set(device, slot, QUOTA, units < SEGMENT_MAX_UNITS ? units + 1 : 0);
+}
+
+void segment_set_share(struct segment_device *device, unsigned slot, uint32_t ppm)
+{
+	set(device, slot, SHARE, ppm < PPM_WHOLE ? ppm : 0);
+}
+
+uint32_t segment_least_share(const struct segment_device *device)
+{
+	uint64_t ppm = word_load(&device->share) & QUOTA_MASK;
+
+	return ppm == 0 || ppm > PPM_WHOLE ? PPM_WHOLE : (uint32_t)ppm;
 }
 
 uint64_t segment_quota(const struct segment_device *device)
@@ -238,26 +285,38 @@ uint64_t segment_quota(const struct segment_device *device)
 	return limit == 0 || limit > SEGMENT_MAX_UNITS ? SEGMENT_MAX_UNITS : limit - 1;
 }
 
-uint64_t segment_reap(struct segment_device *device, unsigned slot)
+uint64_t segment_reap(struct segment_device *device, unsigned slot, uint64_t kept)
 {
 	struct segment_account *account = &device->accounts[slot];
 
 	decide_last(device, slot);
 	uint64_t held = segment_held(device, slot);
-	if (held > 0 && segment_lessen(device, slot, held) != SEGMENT_DONE)
-		held = 0;
+	uint64_t back = held > kept ? held - kept : 0;
+	if (back > 0 && segment_lessen(device, slot, back) != SEGMENT_DONE)
+		back = 0;
 	word_store(&account->in_flight, 0);
 	/* Also without a limit: a reaper may have died between the two. */
 	word_store(&account->limit, 0);
-	compute_quota(device);
-	return held;
+	compute(device, QUOTA);
+	return back;
+}
+
+void segment_reap_share(struct segment_device *device, unsigned slot)
+{
+	word_store(&device->accounts[slot].share, 0);
+	compute(device, SHARE);
 }
 
 uint64_t segment_sum_in_flight(const struct segment_device *device, uint64_t slot_count)
 {
-	uint64_t units = 0;
+	uint64_t count = slot_count < SEGMENT_SLOTS ? slot_count : SEGMENT_SLOTS;
+	uint64_t even = 0, odd = 0;
 
-	for (uint64_t i = 0; i < slot_count && i < SEGMENT_SLOTS; i++)
-		units += word_load(&device->accounts[i].in_flight);
-	return units;
+	for (uint64_t i = 0; i < count / 2; i++) {
+		even += word_load(&device->accounts[2 * i].in_flight);
+		odd += word_load(&device->accounts[2 * i + 1].in_flight);
+	}
+	if (count % 2 != 0)
+		even += word_load(&device->accounts[count - 1].in_flight);
+	return even + odd;
 }

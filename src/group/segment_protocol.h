@@ -30,21 +30,27 @@ enum segment_answer segment_grow(
 enum segment_answer segment_lessen(
 	struct segment_device *device, unsigned slot, uint64_t less) MUST_CHECK;
 
-/* Takes back all that the slot of a dead process has, and its limit. Whoever calls holds the lock
- * of the slot. May be cut short at any instruction, and is then called again by another.
- * Returns  the units that came back */
-uint64_t segment_reap(struct segment_device *device, unsigned slot);
+/* Takes back what the slot of a dead process has beyond `kept` units, and its limits. Whoever calls
+ * holds the lock of the slot. May be cut short at any instruction, and is then called again by
+ * another. Returns  the units that came back */
+uint64_t segment_reap(struct segment_device *device, unsigned slot, uint64_t kept);
+
+/* And its limit on the share. */
+void segment_reap_share(struct segment_device *device, unsigned slot);
 
 /* Units of all slots together, and of one that makes no operation meanwhile, or that may. */
 uint64_t segment_total(const struct segment_device *device);
 uint64_t segment_held(const struct segment_device *device, unsigned slot);
 uint64_t segment_held_now(const struct segment_device *device, unsigned slot);
 
-/* The slot allows the group `units` from now on. Threads: as for segment_grow(). */
+/* The slot allows the group `units` from now on; SEGMENT_MAX_UNITS: as many as others do. The same
+ * for a share of GPU time, in ppm; PPM_WHOLE: as much. Threads: as for segment_grow(). */
 void segment_set_limit(struct segment_device *device, unsigned slot, uint64_t units);
+void segment_set_share(struct segment_device *device, unsigned slot, uint32_t ppm);
 
-/* The smallest limit of all slots, SEGMENT_MAX_UNITS where none has one. */
+/* The smallest limit of all slots, SEGMENT_MAX_UNITS or PPM_WHOLE where none has one. */
 uint64_t segment_quota(const struct segment_device *device);
+uint32_t segment_least_share(const struct segment_device *device);
 
 /* Units that are in flight in the first slots. Not a moment's truth: slots are read one by one. */
 uint64_t segment_sum_in_flight(const struct segment_device *device, uint64_t slot_count);

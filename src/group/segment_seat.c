@@ -3,7 +3,9 @@
  */
 #include "group/segment_seat.h"
 #include "base/clock.h"
+#include "group/segment_exports.h"
 #include "group/segment_protocol.h"
+#include "group/segment_share.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -14,34 +16,50 @@
 #define TRY_AGAIN_NS NS_PER_MS
 
 /* Reasons that may have passed a moment later. */
-static const char all_taken[] = "all of its 256 slots are taken by living processes";
+static const char all_taken[] = "all of its 256 slots are taken";
 static const char is_removed[] = "others keep removing it";
 
 /* With the slot's lock held. */
-static void reap_device(struct segment_device *device, unsigned slot)
+static void reap_device(struct segment_device *device, unsigned slot, uint64_t kept)
 {
-	bool is_known = segment_held(device, slot) > 0;
+	bool is_known = segment_held(device, slot) > kept;
 
 	/* Before the bytes come back, so that whoever gets them knows. */
 	if (is_known)
 		word_store(&device->reaped_at_ns, clock_now_ns());
-	if (segment_reap(device, slot) > 0 && !is_known)
+	if (segment_reap(device, slot, kept) > 0 && !is_known)
 		word_store(&device->reaped_at_ns, clock_now_ns());
+	segment_settle_flights(device, slot, clock_now_ns());
+	segment_reap_share(device, slot);
 }
 
-/* With the slot's lock held. The owner goes last: a reaper that dies leaves it to the next. */
-static void reap_slot(struct segment *segment, unsigned slot)
+/* With the slot's lock held. The owner goes last: a reaper that dies leaves it to the next. So does
+ * what others hold that the dead one paid for, until one of them pays, or nobody holds it. True
+ * where nothing is left. */
+static bool reap_slot(struct segment *segment, unsigned slot)
 {
+	uint64_t kept_in_all = 0;
+
+	segment_exports_reap(segment->exports, slot);
 	for (unsigned i = 0; i < SEGMENT_DEVICES; i++) {
-		if (word_load(&segment->devices[i].identity) != 0)
-			reap_device(&segment->devices[i], slot);
+		struct segment_device *device = &segment->devices[i];
+		uint64_t identity = word_load(&device->identity);
+		if (identity == 0)
+			continue;
+		uint64_t kept = segment_exports_kept(segment->exports, slot, identity);
+		reap_device(device, slot, kept);
+		kept_in_all |= kept;
 	}
-	word_store(&segment->owners[slot], 0);
+	if (kept_in_all == 0)
+		word_store(&segment->owners[slot], 0);
+	return kept_in_all == 0;
 }
 
-void segment_seat_reap_dead(const struct segment_seat *seat, int fd)
+/* True where nothing is left of any. */
+static bool reap_all(const struct segment_seat *seat, int fd)
 {
 	struct segment *segment = seat->segment;
+	bool is_all = true;
 
 	for (unsigned i = 0; i < SEGMENT_SLOTS; i++) {
 		if (i == seat->slot || word_load(&segment->owners[i]) == 0 ||
@@ -50,17 +68,36 @@ void segment_seat_reap_dead(const struct segment_seat *seat, int fd)
 		/* Another may have reaped it, and it may even have had an owner again, before we
 		 * had the lock: then there is nothing left, or a dead one's after all. */
 		if (word_load(&segment->owners[i]) != 0)
-			reap_slot(segment, i);
+			is_all &= reap_slot(segment, i);
 		segment_file_unlock(fd, i);
 	}
+	return is_all;
+}
+
+void segment_seat_reap_dead(const struct segment_seat *seat, int fd)
+{
+	/* Once more, for what was kept for others that turned out to be dead as well. */
+	if (!reap_all(seat, fd))
+		(void)reap_all(seat, fd);
+}
+
+/* Not one of a dead process that has to be kept. */
+static bool lock_if_free(int fd, struct segment *segment, unsigned slot)
+{
+	if (!segment_file_lock(fd, slot))
+		return false;
+	if (word_load(&segment->owners[slot]) == 0 || reap_slot(segment, slot))
+		return true;
+	segment_file_unlock(fd, slot);
+	return false;
 }
 
 /* SEGMENT_SLOTS where none is free. */
-static unsigned lock_free_slot(int fd)
+static unsigned lock_free_slot(int fd, struct segment *segment)
 {
 	unsigned slot = 0;
 
-	while (slot < SEGMENT_SLOTS && !segment_file_lock(fd, slot))
+	while (slot < SEGMENT_SLOTS && !lock_if_free(fd, segment, slot))
 		slot++;
 	return slot;
 }
@@ -77,16 +114,17 @@ static void note_used(struct segment *segment, unsigned slot)
 /* Takes a slot of the file that is open. NULL or a reason. */
 static const char *take_slot(int fd, struct segment_seat *ret_seat)
 {
-	struct segment_seat seat = {.slot = lock_free_slot(fd)};
+	struct segment_seat seat = {0};
 
-	if (seat.slot == SEGMENT_SLOTS)
-		return all_taken;
 	if (segment_file_identify(fd, &seat.file))
 		seat.segment = segment_file_map(fd, &segment_kind_group, true);
 	if (seat.segment == NULL)
 		return "no memory to map it in";
-	if (word_load(&seat.segment->owners[seat.slot]) != 0)
-		reap_slot(seat.segment, seat.slot);
+	seat.slot = lock_free_slot(fd, seat.segment);
+	if (seat.slot == SEGMENT_SLOTS) {
+		munmap(seat.segment, sizeof(struct segment));
+		return all_taken;
+	}
 	note_used(seat.segment, seat.slot);
 	word_store(&seat.segment->owners[seat.slot], (uint64_t)getpid());
 	*ret_seat = seat;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * How a word of the segment is read and written: by these four functions only. The model test puts
+ * How a word of the segment is read and written: by these functions only. The model test puts
  * its own in their place, and so runs the very code that processes run, one access at a time.
  */
 #ifndef CUSLICE_GROUP_SEGMENT_WORDS_H
@@ -29,6 +29,13 @@ static inline bool word_swap(segment_word *word, uint64_t seen, uint64_t wanted)
 {
 	return atomic_compare_exchange_strong_explicit(
 		word, &seen, wanted, memory_order_acq_rel, memory_order_acquire);
+}
+
+/* What was written before it is seen before what is read after it: of two processes that each write
+ * a word and then read the other's, at least one sees what the other has written. */
+static inline void word_fence(void)
+{
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 /* Says that a loop begins anew and knows no more than when it first began. */

@@ -21,6 +21,11 @@ static inline void admit(uint64_t key, CUstream stream, struct ticket *ret_ticke
 	governor_admit(key, stream, lane, ret_ticket);
 }
 
+static inline uint64_t graph_key(CUgraphExec graph)
+{
+	return (uint64_t)(uintptr_t)graph;
+}
+
 /* The same for what fills or copies bytes; of none nothing is submitted. */
 static inline void admit_bytes(
 	enum costs_kind kind, uint64_t bytes, CUstream stream, struct ticket *ret_ticket)

@@ -91,6 +91,7 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 		uint64_t freed_bytes = pending_frees_collect(device);
 		/* What has come back by now is seen by the attempt, what has been taken until then
 		 * after it. */
+		uint64_t moment = ledger_moment(device);
 		uint64_t flying_bytes = in_flight_elsewhere(charge);
 		if (take(charge, bytes))
 			return true;
@@ -101,7 +102,8 @@ static COLD bool extend_when_freed(struct charge *charge, uint64_t bytes)
 			if (graph_memory_trim(device) && take(charge, bytes))
 				return true;
 		}
-		flying_bytes = larger(flying_bytes, in_flight_elsewhere(charge));
+		if (ledger_moment(device) != moment)
+			flying_bytes = larger(flying_bytes, in_flight_elsewhere(charge));
 		if (is_over || !is_enough_with(freed_bytes + flying_bytes, device, missing_bytes)) {
 			refusals_add(device, missing_bytes);
 			return false;

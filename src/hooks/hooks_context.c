@@ -16,6 +16,7 @@
 #include "hooks/physical.h"
 #include "hooks/pools.h"
 #include "ledger/ledger.h"
+#include "partition/partition.h"
 
 #define MAX_ATTACHED 64
 
@@ -113,6 +114,8 @@ static CUresult context_gone(CUcontext context, CUresult res)
 	pending_frees_drop_context(context);
 	ledger_drop_context(context);
 	governor_lose_context(context);
+	/* Its functions and graphs are gone, and their handles may be others' from now on. */
+	governor_doubt(COSTS_ALL);
 	return res;
 }
 
@@ -200,6 +203,7 @@ static CUresult reset_primary(
 
 	if (context != NULL)
 		before_end(context);
+	partition_forget((unsigned)device);
 	CUresult res = reset(device);
 	return context != NULL ? context_gone(context, res) : res;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Graphs that allocate memory: their making and their end. Launches are in hooks_launch.c.
+ * Graphs: those that allocate memory, and changes of what an executable one costs. Launches are in
+ * hooks_launch.c.
  */
 #include "driver/driver.h"
+#include "hooks/admit.h"
 #include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
 
@@ -79,6 +81,8 @@ CUresult CUDAAPI hook_cuGraphExecDestroy(CUgraphExec exec)
 {
 	if (graph_memory_is_used())
 		graph_memory_remove(exec);
+	/* Before, for then its address may be another's. */
+	governor_doubt(graph_key(exec));
 	return driver.cuGraphExecDestroy(exec);
 }
 
@@ -114,3 +118,40 @@ CUresult CUDAAPI hook_cuDeviceGraphMemTrim(CUdevice device)
 	graph_memory_trimmed(device);
 	return res;
 }
+
+/* Changes of an executable graph: it costs something else from its next launch on. One that was
+ * refused may have been made in part. Nodes that run nothing on SMs are not looked at. */
+#define CHANGE_HOOK(symbol, params, args)          \
+	CUresult CUDAAPI hook_##symbol params      \
+	{                                          \
+		CUresult res = driver.symbol args; \
+                                                   \
+		governor_doubt(graph_key(exec));   \
+		return res;                        \
+	}
+
+CHANGE_HOOK(cuGraphExecUpdate,
+	(CUgraphExec exec, CUgraph graph, CUgraphNode *error_node,
+		CUgraphExecUpdateResult *update_result),
+	(exec, graph, error_node, update_result))
+CHANGE_HOOK(cuGraphExecUpdate_v2,
+	(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInfo *info), (exec, graph, info))
+CHANGE_HOOK(cuGraphExecKernelNodeSetParams,
+	(CUgraphExec exec, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS_v1 *params),
+	(exec, node, params))
+CHANGE_HOOK(cuGraphExecKernelNodeSetParams_v2,
+	(CUgraphExec exec, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *params),
+	(exec, node, params))
+CHANGE_HOOK(cuGraphExecMemcpyNodeSetParams,
+	(CUgraphExec exec, CUgraphNode node, const CUDA_MEMCPY3D *params, CUcontext context),
+	(exec, node, params, context))
+CHANGE_HOOK(cuGraphExecMemsetNodeSetParams,
+	(CUgraphExec exec, CUgraphNode node, const CUDA_MEMSET_NODE_PARAMS *params,
+		CUcontext context),
+	(exec, node, params, context))
+CHANGE_HOOK(cuGraphExecChildGraphNodeSetParams, (CUgraphExec exec, CUgraphNode node, CUgraph child),
+	(exec, node, child))
+CHANGE_HOOK(cuGraphExecNodeSetParams,
+	(CUgraphExec exec, CUgraphNode node, CUgraphNodeParams *params), (exec, node, params))
+CHANGE_HOOK(cuGraphNodeSetEnabled, (CUgraphExec exec, CUgraphNode node, unsigned int is_enabled),
+	(exec, node, is_enabled))

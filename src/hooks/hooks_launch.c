@@ -7,15 +7,14 @@
 #include "hooks/admit.h"
 #include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
+#include "slice/slice.h"
+
+/* So long may what was let go on one device wait for another. */
+#define HELD_UP_NS (200 * NS_PER_US)
 
 static uint64_t config_key(const CUlaunchConfig *config, CUfunction f)
 {
 	return costs_kernel_key(f, config->gridDimX, config->gridDimY, config->gridDimZ);
-}
-
-static uint64_t graph_key(CUgraphExec graph)
-{
-	return (uint64_t)(uintptr_t)graph;
 }
 
 CUresult CUDAAPI hook_cuLaunchKernel(CUfunction f, unsigned int grid_x, unsigned int grid_y,
@@ -88,21 +87,56 @@ CUresult CUDAAPI hook_cuLaunchCooperativeKernel_ptsz(CUfunction f, unsigned int 
 				 block_y, block_z, shared_bytes, stream, params));
 }
 
-/* One kernel a device, which wait for each other: the first stands for all of them, and is billed
- * to the device that is current; the others' shares are not yet looked at. Admitting one after the
- * other would wait for the end of what has not been launched. */
+/* In the context of its stream, for that tells on which device it is. */
+static void admit_on_its_device(const CUDA_LAUNCH_PARAMS *launch, struct ticket *ret_ticket)
+{
+	CUcontext context;
+
+	*ret_ticket = (struct ticket){0};
+	if (driver.cuStreamGetCtx(launch->hStream, &context) != CUDA_SUCCESS ||
+		driver.cuCtxPushCurrent_v2(context) != CUDA_SUCCESS)
+		return;
+	admit(costs_kernel_key(
+		      launch->function, launch->gridDimX, launch->gridDimY, launch->gridDimZ),
+		launch->hStream, ret_ticket);
+	driver.cuCtxPopCurrent_v2(&context);
+}
+
+static void submitted_all(const struct ticket *tickets, unsigned int count, CUresult res)
+{
+	for (unsigned int i = 0; i < count; i++)
+		governor_submitted(&tickets[i], res);
+}
+
+/* One kernel a device, which wait for each other, so each device is to let its own go. While one
+ * makes us wait, those that went before are held up with it: they are handed back, as if the driver
+ * had refused, and asked again. */
+static void admit_all(
+	const CUDA_LAUNCH_PARAMS *launches, unsigned int count, struct ticket *ret_tickets)
+{
+	for (unsigned int tries = 1;; tries++) {
+		admit_on_its_device(&launches[0], &ret_tickets[0]);
+		uint64_t begun_ns = clock_now_ns();
+		for (unsigned int i = 1; i < count; i++)
+			admit_on_its_device(&launches[i], &ret_tickets[i]);
+		if (tries > count || clock_now_ns() - begun_ns < HELD_UP_NS)
+			return;
+		submitted_all(ret_tickets, count, CUDA_ERROR_NOT_READY);
+	}
+}
+
 CUresult CUDAAPI hook_cuLaunchCooperativeKernelMultiDevice(
 	CUDA_LAUNCH_PARAMS *launches, unsigned int count, unsigned int flags)
 {
-	struct ticket ticket;
+	struct ticket tickets[CONFIG_MAX_DEVICES];
 
-	if (launches == NULL || count == 0)
+	/* More than there can be devices: the driver's to refuse. */
+	if (launches == NULL || count == 0 || count > ARRAY_LEN(tickets))
 		return driver.cuLaunchCooperativeKernelMultiDevice(launches, count, flags);
-	admit(costs_kernel_key(launches[0].function, launches[0].gridDimX, launches[0].gridDimY,
-		      launches[0].gridDimZ),
-		launches[0].hStream, &ticket);
-	return governor_submitted(
-		&ticket, driver.cuLaunchCooperativeKernelMultiDevice(launches, count, flags));
+	admit_all(launches, count, tickets);
+	CUresult res = driver.cuLaunchCooperativeKernelMultiDevice(launches, count, flags);
+	submitted_all(tickets, count, res);
+	return res;
 }
 
 CUresult CUDAAPI hook_cuLaunch(CUfunction f)

@@ -8,6 +8,7 @@
 #include "entry/entry.h"
 #include "hooks/hooks.h"
 #include "slice/slice.h"
+#include "slice/watch.h"
 
 #include <stdatomic.h>
 
@@ -39,7 +40,10 @@ CUresult CUDAAPI hook_cuInit(unsigned int flags)
 	CUresult res = driver.cuInit(flags);
 	if (res != CUDA_SUCCESS)
 		return res;
-	return slice_resolve() ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
+	if (!slice_resolve())
+		return CUDA_ERROR_NO_DEVICE;
+	watch_begin();
+	return CUDA_SUCCESS;
 }
 
 /* The driver answers first: which symbol a version and a flag stand for is its choice. */

@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "base/wipe.h"
 #include "driver/driver.h"
+#include "governor/governor.h"
 #include "hooks/charge.h"
 #include "hooks/contexts.h"
 #include "hooks/footprint.h"
@@ -130,6 +131,8 @@ CUresult CUDAAPI hook_cuModuleUnload(CUmodule module)
 	struct holding holding;
 	bool is_ours = ledger_take_out(ledger_key(LEDGER_MODULE, (uintptr_t)module), &holding);
 
+	/* Handles of its functions may be others' from now on. */
+	governor_doubt(COSTS_ALL);
 	return end_unload(is_ours, &holding, driver.cuModuleUnload(module));
 }
 
@@ -355,6 +358,7 @@ CUresult CUDAAPI hook_cuLibraryUnload(CUlibrary library)
 	if (library == NULL)
 		return driver.cuLibraryUnload(library);
 	set_leaving(library, true);
+	governor_doubt(COSTS_ALL);
 	CUresult res = driver.cuLibraryUnload(library);
 	if (res != CUDA_SUCCESS) {
 		set_leaving(library, false);

@@ -8,6 +8,7 @@
  */
 #include "driver/driver.h"
 #include "hooks/charge.h"
+#include "hooks/fd_label.h"
 #include "hooks/hooks.h"
 #include "hooks/physical.h"
 #include "slice/slice.h"
@@ -102,8 +103,11 @@ CUresult CUDAAPI hook_cuMemExportToShareableHandle(void *ret_handle,
 {
 	CUresult res = driver.cuMemExportToShareableHandle(ret_handle, handle, type, flags);
 
-	if (res == CUDA_SUCCESS)
-		physical_export(handle);
+	if (res != CUDA_SUCCESS)
+		return res;
+	uint64_t label = physical_export(handle);
+	if (type == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
+		fd_label_write(*(int *)ret_handle, label);
 	return res;
 }
 
@@ -111,11 +115,15 @@ CUresult CUDAAPI hook_cuMemImportFromShareableHandle(
 	CUmemGenericAllocationHandle *ret_handle, void *os_handle, CUmemAllocationHandleType type)
 {
 	CUmemAllocationProp prop;
+	uint64_t label = 0;
 
+	/* The descriptor, not a pointer to it. */
+	if (type == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
+		label = fd_label_read((int)(intptr_t)os_handle);
 	CUresult res = driver.cuMemImportFromShareableHandle(ret_handle, os_handle, type);
 	if (res == CUDA_SUCCESS &&
 		driver.cuMemGetAllocationPropertiesFromHandle(&prop, *ret_handle) == CUDA_SUCCESS &&
 		prop.location.type == CU_MEM_LOCATION_TYPE_DEVICE && slice_exists(prop.location.id))
-		physical_import(*ret_handle, prop.location.id);
+		physical_import(*ret_handle, prop.location.id, label);
 	return res;
 }

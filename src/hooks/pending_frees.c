@@ -7,6 +7,8 @@
 #include "driver/driver.h"
 #include "hooks/capture_mode.h"
 
+#include <stdatomic.h>
+
 #define FIRST_CAPACITY 64
 /* Asked at each further free: more than one, so that the list shrinks while frees go on. */
 #define LOOKS_PER_ADD 4
@@ -21,7 +23,8 @@ struct pending_free {
 /* In no order. */
 static struct pending {
 	struct lock lock;
-	size_t count, capacity;
+	_Atomic size_t count; /* that there are none is seen without the lock */
+	size_t capacity;
 	size_t next_look; /* where the next free goes on asking */
 	struct pending_free *table;
 } * pending;
@@ -160,8 +163,10 @@ static uint64_t collect(unsigned device)
 
 uint64_t pending_frees_collect(unsigned device)
 {
+	if (atomic_load_explicit(&pending->count, memory_order_relaxed) == 0)
+		return 0;
 	lock_take(&pending->lock);
-	uint64_t left_bytes = pending->count > 0 ? collect(device) : 0;
+	uint64_t left_bytes = collect(device);
 	lock_drop(&pending->lock);
 	return left_bytes;
 }

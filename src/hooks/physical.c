@@ -4,146 +4,22 @@
 #include "hooks/physical.h"
 #include "base/lock.h"
 #include "base/wipe.h"
+#include "hooks/fd_label.h"
+#include "hooks/holds.h"
 #include "slice/slice.h"
 
 #include <stddef.h>
 
-#define CHUNK_BYTES   ((size_t)64 << 10)
-#define FIRST_BUCKETS 1024u /* a power of two */
-
-struct physical {
-	struct physical *same; /* that this turned out to be: counted there, and held by this */
-	uint64_t serial;       /* handle in the ledger; 0: nothing is charged */
-	uint64_t bytes;        /* as charged */
-	uint64_t identity;     /* as the driver numbers it in this process; 0: unknown */
-	unsigned holds;        /* references, mappings, and calls under way */
-	CUdevice device;       /* of an import */
-	enum ledger_kind kind;
-	bool is_import, is_shared;
-};
-
-struct hold {
-	struct hold *next; /* in its bucket, or in a list of those that end */
-	struct physical *physical;
-	uint64_t key;
-	uint64_t bytes; /* of a mapping */
-	enum hold_kind kind;
-	unsigned count, ending;
-	bool is_in_table;
-};
-
-struct table {
-	struct hold **buckets;
-	uint32_t bucket_count, count;
-};
-
-/* Nothing of this is given back to the system; it is used again. */
-union cell {
-	union cell *next_unused;
-	struct physical physical;
-	struct hold hold;
-};
-
 static struct state {
 	struct lock lock;
 	uint64_t last_serial;
-	union cell *unused;
-	struct table tables[HOLD_KINDS];
+	struct holds holds;
 } * state;
 
 bool physicals_init(void)
 {
 	state = wipe_alloc(sizeof(*state));
 	return state != NULL;
-}
-
-static bool add_cells(void)
-{
-	union cell *cells = pages_alloc(CHUNK_BYTES);
-
-	for (size_t i = 0; cells != NULL && i < CHUNK_BYTES / sizeof(*cells); i++) {
-		cells[i].next_unused = state->unused;
-		state->unused = &cells[i];
-	}
-	return cells != NULL;
-}
-
-static union cell *take_cell(void)
-{
-	if (state->unused == NULL && !add_cells())
-		return NULL;
-	union cell *cell = state->unused;
-	state->unused = cell->next_unused;
-	*cell = (union cell){0};
-	return cell;
-}
-
-static void give_cell(void *used)
-{
-	union cell *cell = used;
-
-	cell->next_unused = state->unused;
-	state->unused = cell;
-}
-
-static struct hold **bucket_of(struct table *table, uint64_t key)
-{
-	uint64_t hash = key * UINT64_C(0x9e3779b97f4a7c15) >> 32;
-
-	return &table->buckets[hash & (table->bucket_count - 1)];
-}
-
-static void put_in_bucket(struct table *table, struct hold *hold)
-{
-	struct hold **bucket = bucket_of(table, hold->key);
-
-	hold->next = *bucket;
-	*bucket = hold;
-}
-
-/* Without memory the buckets only grow longer; false where there are none at all. */
-static bool make_room(struct table *table)
-{
-	struct table larger = {.count = table->count,
-		.bucket_count = table->bucket_count ? 2 * table->bucket_count : FIRST_BUCKETS};
-
-	if (table->count < table->bucket_count)
-		return true;
-	larger.buckets = pages_alloc(larger.bucket_count * sizeof(struct hold *));
-	if (larger.buckets == NULL)
-		return table->bucket_count > 0;
-	for (uint32_t i = 0; i < table->bucket_count; i++) {
-		for (struct hold *hold = table->buckets[i], *next; hold != NULL; hold = next) {
-			next = hold->next;
-			put_in_bucket(&larger, hold);
-		}
-	}
-	if (table->bucket_count > 0)
-		pages_free(table->buckets, table->bucket_count * sizeof(struct hold *));
-	*table = larger;
-	return true;
-}
-
-static struct hold *find(enum hold_kind kind, uint64_t key)
-{
-	struct table *table = &state->tables[kind];
-	struct hold *hold = table->bucket_count > 0 ? *bucket_of(table, key) : NULL;
-
-	while (hold != NULL && hold->key != key)
-		hold = hold->next;
-	return hold;
-}
-
-static void take_from_table(struct hold *hold)
-{
-	struct table *table = &state->tables[hold->kind];
-	struct hold **link = bucket_of(table, hold->key);
-
-	while (*link != hold)
-		link = &(*link)->next;
-	*link = hold->next;
-	table->count--;
-	hold->is_in_table = false;
 }
 
 static void discharge(struct physical *physical)
@@ -166,7 +42,7 @@ static void let_go(struct physical *physical, unsigned count)
 		if (physical->holds > 0)
 			return;
 		discharge(physical);
-		give_cell(physical);
+		holds_give_cell(&state->holds, physical);
 		physical = same;
 		count = 1;
 	}
@@ -175,26 +51,26 @@ static void let_go(struct physical *physical, unsigned count)
 /* What stood under its key is gone, for the driver has given the key anew. */
 static void put_in_table(struct hold *hold)
 {
-	struct hold *stale = find(hold->kind, hold->key);
+	struct hold *stale = holds_find(&state->holds, hold->kind, hold->key);
 
 	if (stale != NULL) {
-		take_from_table(stale);
+		holds_remove(&state->holds, stale);
 		let_go(stale->physical, stale->count - stale->ending);
 		stale->count = stale->ending;
 		if (stale->count == 0)
-			give_cell(stale);
+			holds_give_cell(&state->holds, stale);
 	}
-	put_in_bucket(&state->tables[hold->kind], hold);
-	state->tables[hold->kind].count++;
-	hold->is_in_table = true;
+	holds_add(&state->holds, hold);
 }
 
 /* A new hold, which is in its table; the caller has counted it in `physical`. NULL without memory.
  */
 static struct hold *add_hold(enum hold_kind kind, uint64_t key, struct physical *physical)
 {
-	union cell *cell = make_room(&state->tables[kind]) ? take_cell() : NULL;
+	union cell *cell = NULL;
 
+	if (holds_make_room(&state->holds, kind))
+		cell = holds_take_cell(&state->holds);
 	if (cell == NULL)
 		return NULL;
 	cell->hold = (struct hold){.physical = physical, .key = key, .kind = kind, .count = 1};
@@ -205,7 +81,7 @@ static struct hold *add_hold(enum hold_kind kind, uint64_t key, struct physical 
 /* Something with one hold. NULL without memory. */
 static struct physical *add_physical(const struct physical *as, enum hold_kind kind, uint64_t key)
 {
-	union cell *cell = take_cell();
+	union cell *cell = holds_take_cell(&state->holds);
 
 	if (cell == NULL)
 		return NULL;
@@ -213,7 +89,7 @@ static struct physical *add_physical(const struct physical *as, enum hold_kind k
 	cell->physical.holds = 1;
 	if (add_hold(kind, key, &cell->physical) != NULL)
 		return &cell->physical;
-	give_cell(cell);
+	holds_give_cell(&state->holds, cell);
 	return NULL;
 }
 
@@ -242,13 +118,29 @@ static bool is_alive(const struct hold *hold)
 
 static bool hold_again_locked(enum hold_kind kind, uint64_t key)
 {
-	struct hold *hold = find(kind, key);
+	struct hold *hold = holds_find(&state->holds, kind, key);
 
 	if (hold == NULL || !is_alive(hold))
 		return false;
 	hold->count++;
 	hold->physical->holds++;
 	return true;
+}
+
+/* What is booked under the serial of `physical` is held by `key` from now on. False without memory:
+ * it is given back then. */
+static bool keep(const struct physical *physical, enum hold_kind kind, uint64_t key)
+{
+	struct physical superfluous = *physical;
+
+	lock_take(&state->lock);
+	/* What another thread opened just now is counted already. */
+	bool is_known = kind == HOLD_OPENED && hold_again_locked(kind, key);
+	bool is_new = !is_known && add_physical(physical, kind, key) != NULL;
+	if (!is_new)
+		discharge(&superfluous);
+	lock_drop(&state->lock);
+	return is_known || is_new;
 }
 
 bool physical_commit(
@@ -262,16 +154,7 @@ bool physical_commit(
 
 	if (!charge_end(charge, res, physical.serial, bytes))
 		return false;
-	if (!charge->is_counted || res != CUDA_SUCCESS)
-		return true;
-	lock_take(&state->lock);
-	/* What another thread opened just now is counted already. */
-	bool is_known = kind == HOLD_OPENED && hold_again_locked(kind, key);
-	bool is_new = !is_known && add_physical(&physical, kind, key) != NULL;
-	if (!is_new)
-		discharge(&physical);
-	lock_drop(&state->lock);
-	return is_known || is_new;
+	return !charge->is_counted || res != CUDA_SUCCESS || keep(&physical, kind, key);
 }
 
 static bool hold_again(enum hold_kind kind, uint64_t key)
@@ -282,42 +165,51 @@ static bool hold_again(enum hold_kind kind, uint64_t key)
 	return is_held;
 }
 
-void physical_import(uint64_t handle, CUdevice device)
+static struct segment_name name_of_label(uint64_t label)
 {
-	const struct physical physical = {
-		.kind = LEDGER_IMPORT, .device = device, .is_import = true, .is_shared = true};
+	/* Not what a handle of cuIpcGetMemHandle looks like. */
+	return (struct segment_name){{label, ~label}};
+}
 
+/* Nothing where no other member of the group pays for it. */
+static void join_group(struct physical *physical, CUdevice device, const struct segment_name *name,
+	CUcontext context)
+{
+	uint64_t serial = next_serial();
+
+	if (ledger_join((unsigned)device, LEDGER_IMPORT, name, ledger_key(LEDGER_IMPORT, serial),
+		    context, &physical->bytes))
+		physical->serial = serial;
+}
+
+void physical_import(uint64_t handle, CUdevice device, uint64_t label)
+{
+	const struct segment_name name = name_of_label(label);
+	struct physical physical = {.kind = LEDGER_IMPORT,
+		.label = label,
+		.device = device,
+		.is_import = true,
+		.is_shared = true};
+
+	if (label != 0)
+		join_group(&physical, device, &name, NULL);
 	lock_take(&state->lock);
 	/* Without memory for the books it goes uncounted: cuda.h knows no out of memory here. */
-	if (!hold_again_locked(HOLD_HANDLE, handle))
-		(void)add_physical(&physical, HOLD_HANDLE, handle);
+	if (hold_again_locked(HOLD_HANDLE, handle) ||
+		add_physical(&physical, HOLD_HANDLE, handle) == NULL)
+		discharge(&physical);
 	lock_drop(&state->lock);
 }
 
 struct physical *physical_of_handle(uint64_t handle)
 {
 	lock_take(&state->lock);
-	const struct hold *hold = find(HOLD_HANDLE, handle);
+	const struct hold *hold = holds_find(&state->holds, HOLD_HANDLE, handle);
 	struct physical *physical = hold != NULL ? hold->physical : NULL;
 	if (physical != NULL)
 		physical->holds++;
 	lock_drop(&state->lock);
 	return physical;
-}
-
-/* The first hold of a kind for which `is_it` is true. Looks at all: only for what is rare. */
-static struct hold *search(
-	enum hold_kind kind, bool (*is_it)(const struct hold *, const void *), const void *data)
-{
-	const struct table *table = &state->tables[kind];
-
-	for (uint32_t i = 0; i < table->bucket_count; i++) {
-		for (struct hold *hold = table->buckets[i]; hold != NULL; hold = hold->next) {
-			if (is_it(hold, data))
-				return hold;
-		}
-	}
-	return NULL;
 }
 
 static bool is_at(const struct hold *hold, const void *data)
@@ -328,7 +220,7 @@ static bool is_at(const struct hold *hold, const void *data)
 struct physical *physical_at(uint64_t address)
 {
 	lock_take(&state->lock);
-	const struct hold *hold = search(HOLD_MAPPING, is_at, &address);
+	const struct hold *hold = holds_search(&state->holds, HOLD_MAPPING, is_at, &address);
 	struct physical *physical = hold != NULL ? hold->physical : NULL;
 	if (physical != NULL)
 		physical->holds++;
@@ -356,7 +248,7 @@ bool physical_map(struct physical *physical, uint64_t address, uint64_t bytes)
 void physical_retain(struct physical *physical, uint64_t handle)
 {
 	lock_take(&state->lock);
-	struct hold *hold = find(HOLD_HANDLE, handle);
+	struct hold *hold = holds_find(&state->holds, HOLD_HANDLE, handle);
 	if (hold != NULL && hold->physical == physical)
 		hold->count++;
 	else if (hold == NULL)
@@ -371,30 +263,50 @@ static bool is_hold_of(const struct hold *hold, const void *data)
 	return hold->physical == data;
 }
 
-void physical_export(uint64_t handle)
-{
-	uint64_t address = 0;
-
-	lock_take(&state->lock);
-	const struct hold *reference = find(HOLD_HANDLE, handle);
-	struct physical *physical = reference != NULL ? reference->physical : NULL;
-	if (physical != NULL) {
-		physical->is_shared = true;
-		const struct hold *mapping = search(HOLD_MAPPING, is_hold_of, physical);
-		address = mapping != NULL ? mapping->key : 0;
-		physical->holds++;
-	}
-	lock_drop(&state->lock);
-	if (address != 0)
-		physical_identify(physical, address);
-	physical_let_go(physical);
-}
-
 static struct physical *root_of(const struct physical *physical)
 {
 	while (physical->same != NULL)
 		physical = physical->same;
 	return (struct physical *)physical;
+}
+
+/* With the lock held. One label for all descriptors; that of an import came with it. 0 where
+ * nothing is charged, or there is no group: then nobody else is to count on it. */
+static uint64_t label_of(const struct physical *physical)
+{
+	struct physical *counted = root_of(physical);
+
+	if (counted->serial == 0 || counted->is_import)
+		return counted->label;
+	if (counted->label == 0)
+		counted->label = fd_label_make();
+	const struct segment_name name = name_of_label(counted->label);
+	if (counted->label == 0 ||
+		!ledger_export(ledger_key(counted->kind, counted->serial), &name))
+		return 0;
+	return counted->label;
+}
+
+uint64_t physical_export(uint64_t handle)
+{
+	uint64_t address = 0, label = 0;
+
+	lock_take(&state->lock);
+	const struct hold *reference = holds_find(&state->holds, HOLD_HANDLE, handle);
+	struct physical *physical = reference != NULL ? reference->physical : NULL;
+	if (physical != NULL) {
+		physical->is_shared = true;
+		const struct hold *mapping =
+			holds_search(&state->holds, HOLD_MAPPING, is_hold_of, physical);
+		address = mapping != NULL ? mapping->key : 0;
+		physical->holds++;
+		label = label_of(physical);
+	}
+	lock_drop(&state->lock);
+	if (address != 0)
+		physical_identify(physical, address);
+	physical_let_go(physical);
+	return label;
 }
 
 static bool is_other_name(const struct hold *hold, const void *data)
@@ -438,20 +350,13 @@ void physical_identify(struct physical *physical, uint64_t address)
 		return;
 	lock_take(&state->lock);
 	physical->identity = identity;
-	const struct hold *other = search(HOLD_MAPPING, is_other_name, physical);
+	const struct hold *other =
+		holds_search(&state->holds, HOLD_MAPPING, is_other_name, physical);
 	if (other == NULL)
-		other = search(HOLD_HANDLE, is_other_name, physical);
+		other = holds_search(&state->holds, HOLD_HANDLE, is_other_name, physical);
 	if (other != NULL)
 		join(root_of(physical), root_of(other->physical));
 	lock_drop(&state->lock);
-}
-
-/* Whether what another process allocated is charged to the one that opens it. Within a group it
- * should not be, for it is charged there already; but whose it is the driver does not tell, and to
- * count it twice errs on the side of the limit. */
-static bool import_is_charged(CUdevice device)
-{
-	return slice_exists(device);
 }
 
 static bool covers(const struct physical *physical, uint64_t bytes)
@@ -472,7 +377,7 @@ bool physical_charge_import(struct physical *physical, uint64_t bytes)
 	struct physical extra = {.serial = next_serial(), .bytes = bytes, .kind = LEDGER_IMPORT};
 	struct charge charge;
 
-	if (is_covered(physical, bytes) || !import_is_charged(physical->device))
+	if (is_covered(physical, bytes) || !slice_exists(physical->device))
 		return true;
 	if (!charge_begin_on(physical->device, LEDGER_IMPORT, bytes, &charge) ||
 		!charge_end(&charge, CUDA_SUCCESS, extra.serial, bytes))
@@ -490,29 +395,46 @@ bool physical_charge_import(struct physical *physical, uint64_t bytes)
 	return true;
 }
 
-bool physical_open(CUdeviceptr address, CUdevice device)
+/* Charged as if it were allocated here; to others of the group that open it, it is. */
+static bool open_charged(
+	CUdeviceptr address, CUdevice device, const struct segment_name *name, CUcontext context)
 {
+	struct physical physical = {.serial = next_serial(), .kind = LEDGER_IMPORT};
 	struct charge charge;
-	CUcontext context;
 	size_t bytes;
 
-	if (hold_again(HOLD_OPENED, address) || !import_is_charged(device))
-		return true;
-	if (driver.cuMemGetAddressRange_v2(NULL, &bytes, address) != CUDA_SUCCESS ||
-		driver.cuCtxGetCurrent(&context) != CUDA_SUCCESS)
+	if (driver.cuMemGetAddressRange_v2(NULL, &bytes, address) != CUDA_SUCCESS)
 		return true;
 	if (!charge_begin_on(device, LEDGER_IMPORT, bytes, &charge))
 		return false;
 	charge.context = context;
-	return physical_commit(&charge, CUDA_SUCCESS, HOLD_OPENED, address, bytes);
+	if (!charge_end(&charge, CUDA_SUCCESS, physical.serial, bytes))
+		return false;
+	(void)ledger_export(ledger_key(LEDGER_IMPORT, physical.serial), name);
+	physical.bytes = bytes;
+	return keep(&physical, HOLD_OPENED, address);
+}
+
+bool physical_open(CUdeviceptr address, CUdevice device, const struct segment_name *name)
+{
+	struct physical physical = {.kind = LEDGER_IMPORT};
+	CUcontext context;
+
+	if (hold_again(HOLD_OPENED, address) || !slice_exists(device) ||
+		driver.cuCtxGetCurrent(&context) != CUDA_SUCCESS)
+		return true;
+	join_group(&physical, device, name, context);
+	if (physical.serial == 0)
+		return open_charged(address, device, name, context);
+	return keep(&physical, HOLD_OPENED, address);
 }
 
 struct hold *hold_begin_end(enum hold_kind kind, uint64_t key)
 {
 	lock_take(&state->lock);
-	struct hold *hold = find(kind, key);
+	struct hold *hold = holds_find(&state->holds, kind, key);
 	if (hold != NULL && ++hold->ending == hold->count)
-		take_from_table(hold);
+		holds_remove(&state->holds, hold);
 	lock_drop(&state->lock);
 	return hold;
 }
@@ -521,7 +443,8 @@ struct hold *hold_begin_end(enum hold_kind kind, uint64_t key)
  * it was gone before. */
 static void end_one(struct hold *hold, CUresult res)
 {
-	bool is_taken = !hold->is_in_table && find(hold->kind, hold->key) != NULL;
+	bool is_taken =
+		!hold->is_in_table && holds_find(&state->holds, hold->kind, hold->key) != NULL;
 
 	hold->ending--;
 	if (res == CUDA_SUCCESS || is_taken) {
@@ -530,8 +453,8 @@ static void end_one(struct hold *hold, CUresult res)
 	}
 	if (hold->count == 0) {
 		if (hold->is_in_table)
-			take_from_table(hold);
-		give_cell(hold);
+			holds_remove(&state->holds, hold);
+		holds_give_cell(&state->holds, hold);
 	} else if (!hold->is_in_table && hold->count > hold->ending && !is_taken) {
 		put_in_table(hold);
 	}
@@ -552,8 +475,9 @@ struct hold *holds_begin_unmap(uint64_t address, uint64_t bytes)
 	uint64_t done_bytes = 0;
 
 	lock_take(&state->lock);
-	while (done_bytes < bytes && (hold = find(HOLD_MAPPING, address + done_bytes)) != NULL) {
-		take_from_table(hold);
+	while (done_bytes < bytes &&
+		(hold = holds_find(&state->holds, HOLD_MAPPING, address + done_bytes)) != NULL) {
+		holds_remove(&state->holds, hold);
 		hold->ending++;
 		hold->next = first;
 		first = hold;

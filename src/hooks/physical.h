@@ -39,14 +39,17 @@ bool physicals_init(void) MUST_CHECK;
 bool physical_commit(struct charge *charge, CUresult res, enum hold_kind kind, uint64_t key,
 	uint64_t bytes) MUST_CHECK;
 
-/* Something imported, of unknown size, on `device`: to be charged when it is mapped. One more
- * reference where the handle is known. */
-void physical_import(uint64_t handle, CUdevice device);
+/* Something imported on `device`. By its label (fd_label.h; 0: it has none) it may be known as
+ * memory that another member of the group pays for; otherwise its size is not known, and it is to
+ * be charged when it is mapped. One more reference where the handle is known. */
+void physical_import(uint64_t handle, CUdevice device, uint64_t label);
 
-/* Memory of another process was opened at `address` in the current context, with which it dies.
- * Returns  false where the quota has no room
+/* Memory of another process, of this name, was opened at `address` in the current context, with
+ * which it dies. Charged, unless another member of the group pays for it. Returns  false where the
+ * quota has no room
  */
-bool physical_open(CUdeviceptr address, CUdevice device) MUST_CHECK;
+bool physical_open(
+	CUdeviceptr address, CUdevice device, const struct segment_name *name) MUST_CHECK;
 
 /* Begins to hold what a handle stands for, or what is mapped at an address, on behalf of a call to
  * come. NULL: it is not known, and not ours to count. */
@@ -64,8 +67,9 @@ bool physical_map(struct physical *physical, uint64_t address, uint64_t bytes) M
 void physical_retain(struct physical *physical, uint64_t handle);
 
 /* The handle was exported, or imported memory was mapped: from then on its identity is of interest.
- * Asks the driver which memory lies at the address, and counts what was counted twice once. */
-void physical_export(uint64_t handle);
+ * Asks the driver which memory lies at the address, and counts what was counted twice once.
+ * Returns  the label by which members of the group know what was exported; 0 where they do not */
+uint64_t physical_export(uint64_t handle);
 void physical_identify(struct physical *physical, uint64_t address);
 
 /* Charges imported memory of which `bytes` are mapped, unless it is known to be counted.

@@ -120,6 +120,23 @@ bool handle_map_remove(struct handle_map *map, uint64_t key, struct holding *ret
 	return is_found;
 }
 
+bool handle_map_change(struct handle_map *map, uint64_t key,
+	void (*change)(struct holding *holding, void *data), void *data)
+{
+	struct handle_map_shard *shard = shard_of(map, hash_of(key));
+	bool is_found = false;
+
+	lock_take(&shard->lock);
+	if (shard->capacity != 0) {
+		struct holding *place = &shard->table[find(shard, key)];
+		is_found = place->key == key;
+		if (is_found)
+			change(place, data);
+	}
+	lock_drop(&shard->lock);
+	return is_found;
+}
+
 void handle_map_remove_context(
 	struct handle_map *map, const void *context, void (*gone)(const struct holding *holding))
 {

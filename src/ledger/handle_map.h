@@ -37,6 +37,11 @@ bool handle_map_insert(struct handle_map *map, const struct holding *holding,
 bool handle_map_put_back(struct handle_map *map, const struct holding *holding,
 	struct holding *ret_displaced) MUST_CHECK;
 
+/* Changes the holding where it stands, all but its key, with its shard's lock held. False where
+ * there is none. */
+bool handle_map_change(struct handle_map *map, uint64_t key,
+	void (*change)(struct holding *holding, void *data), void *data);
+
 /* Takes the holding out. False where there is none. */
 bool handle_map_remove(
 	struct handle_map *map, uint64_t key, struct holding *ret_holding) MUST_CHECK;

@@ -4,6 +4,7 @@
 #include "ledger/ledger.h"
 #include "base/wipe.h"
 #include "group/segment.h"
+#include "group/segment_common.h"
 #include "ledger/handle_map.h"
 
 #include <stdatomic.h>
@@ -51,14 +52,33 @@ static uint64_t own_quota(unsigned device)
 	return atomic_load_explicit(&quotas[device], memory_order_relaxed);
 }
 
+/* Of two threads the one that is late must not leave the group with what it came with. */
+static void tell_group(unsigned device)
+{
+	uint64_t bytes;
+
+	if (!segment_is_used())
+		return;
+	do {
+		bytes = own_quota(device);
+		segment_allow(device,
+			bytes == LEDGER_UNLIMITED ? SEGMENT_NO_LIMIT : bytes / SEGMENT_UNIT);
+	} while (bytes != own_quota(device));
+}
+
 void ledger_tighten_quota(unsigned device, uint64_t bytes)
 {
 	uint64_t seen = own_quota(device);
 
 	while (bytes < seen && !atomic_compare_exchange_weak(&quotas[device], &seen, bytes))
 		;
-	if (segment_is_used())
-		segment_tighten(device, bytes / SEGMENT_UNIT);
+	tell_group(device);
+}
+
+void ledger_set_quota(unsigned device, uint64_t bytes)
+{
+	atomic_store(&quotas[device], bytes);
+	tell_group(device);
 }
 
 uint64_t ledger_quota(unsigned device)
@@ -85,9 +105,16 @@ uint64_t ledger_used(unsigned device)
 	return load_used(device) & USED_MASK;
 }
 
+uint64_t ledger_moment(unsigned device)
+{
+	return segment_is_used() ? segment_moment(device) : load_used(device);
+}
+
 uint64_t ledger_used_here(unsigned device)
 {
-	return segment_is_used() ? segment_used_here(device) * SEGMENT_UNIT : ledger_used(device);
+	if (!segment_is_used())
+		return ledger_used(device);
+	return (segment_used_here(device) + segment_in_common(device)) * SEGMENT_UNIT;
 }
 
 uint64_t ledger_used_for(unsigned device, enum ledger_kind kind)
@@ -105,7 +132,9 @@ uint64_t ledger_used_for(unsigned device, enum ledger_kind kind)
 
 uint64_t ledger_give_backs(unsigned device)
 {
-	return segment_is_used() ? segment_gives_here(device) : load_used(device) >> USED_BITS;
+	if (!segment_is_used())
+		return load_used(device) >> USED_BITS;
+	return segment_gives_here(device) + segment_common_let_gos(device);
 }
 
 const char *ledger_kind_name(enum ledger_kind kind)
@@ -133,6 +162,13 @@ static uint64_t own_limit(unsigned device)
 	return quota < LEDGER_MOST ? quota : LEDGER_MOST;
 }
 
+static bool has_room(uint64_t used_word, uint64_t limit, uint64_t bytes)
+{
+	uint64_t used = used_word & USED_MASK;
+
+	return used <= limit && bytes <= limit - used;
+}
+
 /* release: pairs with the acquire of whoever finds no room, and then looks what is in flight. */
 static bool take_alone(unsigned device, uint64_t bytes)
 {
@@ -141,8 +177,7 @@ static bool take_alone(unsigned device, uint64_t bytes)
 	uint64_t seen = atomic_load_explicit(used, memory_order_acquire);
 
 	do {
-		uint64_t now = seen & USED_MASK;
-		if (now > limit || bytes > limit - now)
+		if (!has_room(seen, limit, bytes))
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
 		used, &seen, seen + bytes, memory_order_release, memory_order_acquire));
@@ -251,18 +286,19 @@ static bool take_alone_in_flight(unsigned device, uint64_t bytes)
 	_Atomic uint64_t *in_flight = &ledger->devices[device].in_flight;
 
 	atomic_fetch_add_explicit(in_flight, bytes, memory_order_relaxed);
-	if (take_alone(device, bytes))
+	if (likely(take_alone(device, bytes)))
 		return true;
 	atomic_fetch_sub_explicit(in_flight, bytes, memory_order_relaxed);
 	return false;
 }
 
-/* What no quota allows will not be asked for, and is not told. */
+/* What has no room will not be asked for, and is not told. */
 static bool take_in_flight(unsigned device, uint64_t old, uint64_t bytes)
 {
 	if (segment_is_used())
 		return segment_take_in_flight(device, units_of(old), units_of(bytes));
-	return bytes <= own_limit(device) && take_alone_in_flight(device, bytes - old);
+	return has_room(load_used(device), own_limit(device), bytes - old) &&
+	       take_alone_in_flight(device, bytes - old);
 }
 
 bool ledger_extend_in_flight(
@@ -306,7 +342,7 @@ bool ledger_commit(const struct reservation *reservation, uint64_t key, void *co
 		.key = key,
 		.bytes = reservation->bytes,
 		.context = context,
-		.device = reservation->device,
+		.device = (uint16_t)reservation->device,
 		.kind = reservation->kind,
 	};
 	struct holding displaced;
@@ -331,7 +367,65 @@ bool ledger_take_out(uint64_t key, struct holding *ret_holding)
 
 void ledger_give_back(const struct holding *holding)
 {
-	reserve_less(holding->device, holding->kind, holding->bytes, 0);
+	if (holding->common == 0) {
+		reserve_less(holding->device, holding->kind, holding->bytes, 0);
+		return;
+	}
+	note_kind(holding->device, holding->kind, -holding->bytes);
+	segment_let_go(holding->common);
+}
+
+struct export
+{
+	const struct segment_name *name;
+	bool is_known;
+};
+
+static void export_holding(struct holding *holding, void *data)
+{
+	struct export *export = data;
+
+	if (holding->common == 0)
+		holding->common = (uint16_t)segment_export(
+			holding->device, units_of(holding->bytes), export->name);
+	export->is_known = holding->common != 0;
+}
+
+/* With its shard's lock held, so that it is not given back meanwhile. */
+bool ledger_export(uint64_t key, const struct segment_name *name)
+{
+	struct export export = {.name = name};
+
+	return segment_is_used() && handle_map_change(&ledger->map, key, export_holding, &export) &&
+	       export.is_known;
+}
+
+bool ledger_join(unsigned device, enum ledger_kind kind, const struct segment_name *name,
+	uint64_t key, void *context, uint64_t *ret_bytes)
+{
+	struct holding holding = {
+		.key = key,
+		.context = context,
+		.device = (uint16_t)device,
+		.kind = kind,
+	};
+	struct holding displaced;
+	uint64_t units = 0;
+
+	if (!segment_is_used())
+		return false;
+	holding.common = (uint16_t)segment_join(device, name, &units);
+	if (holding.common == 0)
+		return false;
+	holding.bytes = units * SEGMENT_UNIT;
+	if (!handle_map_insert(&ledger->map, &holding, &displaced)) {
+		segment_let_go(holding.common);
+		return false;
+	}
+	ledger_give_back(&displaced);
+	note_kind(device, kind, holding.bytes);
+	*ret_bytes = holding.bytes;
+	return true;
 }
 
 void ledger_put_back(const struct holding *holding)

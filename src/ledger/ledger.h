@@ -13,6 +13,7 @@
 #define CUSLICE_LEDGER_LEDGER_H
 
 #include "base/compiler.h"
+#include "group/segment_exports.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,7 +61,8 @@ struct holding {
 	uint64_t bytes; /* as charged */
 	void *context;  /* the CUcontext in which it was allocated, and with which it dies; NULL:
 			   it outlives contexts */
-	unsigned device;
+	uint16_t device;
+	uint16_t common; /* number among what the group has in common; 0: it is ours alone */
 	enum ledger_kind kind;
 };
 
@@ -71,10 +73,16 @@ bool ledger_init(void) MUST_CHECK;
 /* The quota becomes `bytes` if that is less than it is. Below what is held it denies growth.
  * Threads: any, as for all that follow. */
 void ledger_tighten_quota(unsigned device, uint64_t bytes);
+/* The same, but for more too. */
+void ledger_set_quota(unsigned device, uint64_t bytes);
 uint64_t ledger_quota(unsigned device); /* LEDGER_UNLIMITED without one */
 uint64_t ledger_used(unsigned device);  /* bytes reserved and held */
 
-/* Of that by this process. It is raised before the driver is asked and lowered after, so it is
+/* A number that is another one after each change of ledger_used(). */
+uint64_t ledger_moment(unsigned device);
+
+/* Of that by this process, and what it holds for which another member of its group pays: the driver
+ * may show that as its own. It is raised before the driver is asked and lowered after, so it is
  * never less than what the driver has given; unless bytes come back meanwhile, which shows in
  * ledger_give_backs(): how often they have up to now, of which 19 bits are counted. */
 uint64_t ledger_used_here(unsigned device);
@@ -147,6 +155,18 @@ bool ledger_expects_memory(unsigned device);
 bool ledger_take_out(uint64_t key, struct holding *ret_holding) MUST_CHECK;
 void ledger_give_back(const struct holding *holding);
 void ledger_put_back(const struct holding *holding);
+
+/* What stands under `key` is handed out: other members of the group may know it by `name` from now
+ * on, and do not pay for it. Where it has a name already it keeps that. Returns whether it has one:
+ * never without a group. */
+bool ledger_export(uint64_t key, const struct segment_name *name);
+
+/* Memory that another member of the group pays for, by its name. Books it under `key`, charged with
+ * nothing; afterwards it is as all others. This process pays for it should the other die.
+ * ret_bytes  how much it is
+ * Returns    false where nobody pays, or without memory: nothing is changed then */
+bool ledger_join(unsigned device, enum ledger_kind kind, const struct segment_name *name,
+	uint64_t key, void *context, uint64_t *ret_bytes) MUST_CHECK;
 
 /* A context has died and took its memory with it. */
 void ledger_drop_context(const void *context);

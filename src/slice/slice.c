@@ -12,6 +12,8 @@
 #include "group/segment.h"
 #include "ledger/ledger.h"
 #include "slice/device_order.h"
+#include "slice/share.h"
+#include "slice/watch.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,12 +34,17 @@ static struct lock *resolve_lock;    /* wiped at fork, so that no child waits fo
 bool slice_init(void)
 {
 	resolve_lock = wipe_alloc(sizeof(*resolve_lock));
-	return resolve_lock != NULL;
+	return resolve_lock != NULL && watch_init();
 }
 
 unsigned slice_pending_features(void)
 {
 	return atomic_load_explicit(&wishes.features, memory_order_relaxed);
+}
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
 }
 
 /* Every quota and share starts without limit; each value that counts can only tighten it. */
@@ -46,6 +53,7 @@ static void apply_limits(
 {
 	const struct config *config = entry_config();
 	uint64_t burst_ns = UINT64_MAX;
+	uint32_t share_ppm = PPM_WHOLE;
 
 	for (unsigned i = 0; i < config->value_count; i++) {
 		const struct config_value *value = &config->values[i];
@@ -55,10 +63,11 @@ static void apply_limits(
 			ledger_tighten_quota(
 				device, units_resolve_size(value->memory, device_bytes));
 		else if (value->key == CONFIG_COMPUTE)
-			governor_tighten_share(device, units_resolve_share(value->compute, sms));
+			share_ppm = smaller(share_ppm, units_resolve_share(value->compute, sms));
 		else if (value->key == CONFIG_BURST && value->burst_ns < burst_ns)
 			burst_ns = value->burst_ns;
 	}
+	share_set(device, share_ppm, config_mechanism_of(config, identity), sms);
 	if (burst_ns != UINT64_MAX)
 		governor_set_burst(device, burst_ns);
 }
@@ -71,7 +80,7 @@ static void apply_wishes(unsigned device)
 	if (quota != 0)
 		ledger_tighten_quota(device, quota);
 	if (share != 0)
-		governor_tighten_share(device, share);
+		share_tighten(device, share);
 }
 
 static bool apply_to_device(unsigned device, const struct config_device *identity)
@@ -80,7 +89,7 @@ static bool apply_to_device(unsigned device, const struct config_device *identit
 	int sms = 0;
 
 	if (driver.cuDeviceTotalMem_v2(&bytes, (CUdevice)device) != CUDA_SUCCESS ||
-		driver.cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+		driver_real.cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
 			(CUdevice)device) != CUDA_SUCCESS)
 		return false;
 	apply_limits(device, identity, bytes, (uint32_t)sms);
@@ -157,8 +166,8 @@ static bool may_go_on_alone(const struct group_identity *wanted)
 	const struct config *config = entry_config();
 	enum config_source source =
 		wanted->setting == NULL ? CONFIG_ENVIRONMENT : wanted->setting->source;
-	bool has_limit =
-		config_limits_memory(config) || (slice_pending_features() & FEATURE_MEMORY) != 0;
+	bool has_limit = config_limits_memory(config) || config_limits_compute(config) ||
+			 slice_pending_features() != 0;
 
 	return has_limit && !config_refuses(config, source);
 }
@@ -175,7 +184,7 @@ static bool join_group(unsigned count, const struct config_device identities[])
 		return true;
 	bool may_go_on = may_go_on_alone(wanted);
 	log_at(LOG_ERROR, "group", "%s; %s", reason.text,
-		may_go_on ? "this process has its quota for itself"
+		may_go_on ? "this process has its limits for itself"
 			  : "no GPU for this program, rather than one beside its group's limits");
 	return may_go_on;
 }
@@ -324,6 +333,6 @@ bool slice_tighten_share(unsigned device, uint32_t ppm)
 		return true;
 	if (!slice_exists((CUdevice)device))
 		return false;
-	governor_tighten_share(device, ppm);
+	share_tighten(device, ppm);
 	return true;
 }

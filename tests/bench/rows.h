@@ -16,7 +16,7 @@ enum work {
 	WORK_NEWEST,        /* cuMemAlloc_v2, then cuMemFree_v2 of what it gave */
 	WORK_RANDOM,        /* cuMemFree_v2 of any live pointer, then cuMemAlloc_v2 */
 	WORK_MEMINFO,       /* cuMemGetInfo_v2 */
-	WORK_REFUSED,       /* cuMemAlloc_v2 of one byte more than there is */
+	WORK_REFUSED,       /* cuMemAlloc_v2 of all there is, while something is held */
 	WORK_DLSYM,
 	WORK_GETPROC,
 	WORK_INIT,  /* a process: libcuda is loaded and initialised */

@@ -84,10 +84,13 @@ static enum task_state prepare_refused(struct task *task, const struct row *row)
 	size_t free_bytes, total_bytes;
 	CUdeviceptr address;
 
+	/* Something is held, so that all there is would fit, but does not. */
+	if (prepare_live(task, row) != TASK_READY)
+		return TASK_FAILED;
 	CUresult res = task->cuda.cuMemGetInfo_v2(&free_bytes, &total_bytes);
 	if (res != CUDA_SUCCESS)
 		return complain(row, res), TASK_FAILED;
-	task->too_much = total_bytes + 1;
+	task->too_much = total_bytes;
 	if (task->cuda.cuMemAlloc_v2(&address, task->too_much) != CUDA_SUCCESS)
 		return TASK_READY;
 	task->cuda.cuMemFree_v2(address);

@@ -26,7 +26,7 @@ TREE = pathlib.Path(__file__).resolve().parents[2]
 
 MIB = 1 << 20
 QUOTA = 64 * MIB
-OUT_OF_MEMORY, NOT_INITIALIZED, NO_DEVICE = 2, 3, 100
+OUT_OF_MEMORY, NOT_INITIALIZED, NO_DEVICE, MAP_FAILED = 2, 3, 100, 205
 PATIENCE_S = 60  # a sanitizer on a slow machine
 
 
@@ -95,10 +95,11 @@ class Machine:
         return subprocess.run(command, env=environment, capture_output=True, text=True,
                               check=False, timeout=PATIENCE_S)
 
-    def start(self, *command, limits=None, **more):
+    def start(self, *command, limits=None, pass_fds=(), **more):
         """A client that is talked to while it runs; see Talk."""
         return subprocess.Popen(command, env=self.environment(limits) | more, text=True,
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                pass_fds=pass_fds)
 
 
 def fields(output):

@@ -513,6 +513,31 @@ static void beside_capture(void)
 	finish();
 }
 
+/* A pool has 16 MiB in use, and 30 more are freed behind a long kernel. 16 asked for behind another
+ * do not fit, neither into the pool, which is tried because something of it was freed, and must be
+ * given back there, nor beside it: both are worth a wait. Says how long the refusal took. */
+static void two_waits(void)
+{
+	CUstream streams[2] = {make_stream(), make_stream()};
+	struct timespec start, end;
+	CUdeviceptr linear;
+	CUmodule module;
+	CUfunction kernel = load_kernel(&cu, &module);
+
+	must(cu.cuMemAlloc_v2(&linear, 30 * MIB), "cuMemAlloc");
+	(void)take(16 * MIB, streams[0]);
+	CUdeviceptr small = take(MIB, streams[0]);
+	must(launch(&cu, kernel, streams[0]), "launch");
+	must(launch(&cu, kernel, streams[1]), "launch");
+	must(cu.cuMemFreeAsync(small, streams[0]), "cuMemFreeAsync");
+	must(cu.cuMemFreeAsync(linear, streams[0]), "cuMemFreeAsync");
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	try_over("over", 16 * MIB, streams[1]);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	say("took_us %lld", (long long)(end.tv_sec - start.tv_sec) * 1000000 +
+				    (end.tv_nsec - start.tv_nsec) / 1000);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -538,6 +563,8 @@ int main(int argc, char *argv[])
 		contexts();
 	else if (strcmp(what, "beside_capture") == 0)
 		beside_capture();
+	else if (strcmp(what, "two_waits") == 0)
+		two_waits();
 	else if (strcmp(what, "per_thread") == 0)
 		per_thread();
 	else if (strcmp(what, "at_all") == 0)

@@ -8,6 +8,7 @@
  */
 #include "client.h"
 #include "cuslice/cuslice.h"
+#include "fds.h"
 
 #include <dlfcn.h>
 #include <signal.h>
@@ -75,45 +76,6 @@ static CUresult map(CUdeviceptr address, CUmemGenericAllocationHandle handle, si
 	if (res == CUDA_SUCCESS)
 		must(cu.cuMemSetAccess(address, size, &desc, 1), "cuMemSetAccess");
 	return res;
-}
-
-static void send_fd(int socket_fd, int fd)
-{
-	char byte = 'f';
-	struct iovec part = {&byte, 1};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr message = {.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
-
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	must_be(sendmsg(socket_fd, &message, 0) == 1, "sendmsg");
-}
-
-static int receive_fd(int socket_fd)
-{
-	char byte;
-	struct iovec part = {&byte, 1};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr message = {.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
-	int fd;
-
-	must_be(recvmsg(socket_fd, &message, 0) == 1 && CMSG_FIRSTHDR(&message) != NULL, "recvmsg");
-	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
-	return fd;
 }
 
 /* Until the other process says something or is gone. */

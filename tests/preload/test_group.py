@@ -333,7 +333,7 @@ class Refused(GroupCase):
             self.refused(f"{path}: it is no segment", GROUP=folder)
 
     def test_warn_keeps_the_quota_for_the_process(self):
-        self.refused("this process has its quota for itself", result=0,
+        self.refused("this process has its limits for itself", result=0,
                      GROUP="/nowhere", MEMORY="64MiB", ON_ERROR="warn")
 
     def test_warn_makes_nobody_unlimited(self):

@@ -24,7 +24,8 @@ class GroupMemory(members.GroupCase):
             self.assertEqual(other.alloc(60)[0], 0)
 
     def test_last_allocation_goes_to_exactly_one_of_two(self):
-        rounds = 100_000 if "TESTS_FULL" in os.environ else 2_000
+        is_long = "TESTS_FULL" in os.environ and not harness.SANITIZER
+        rounds = 100_000 if is_long else 2_000
         with harness.Machine(context_bytes="0") as machine, \
                 tempfile.TemporaryDirectory(dir="/dev/shm", prefix="cuslice-test-") as folder:
             limits = {"GROUP": folder, "MEMORY": "64MiB"}

@@ -6,7 +6,7 @@
 # they may come back: how others wait for them. Measures real time.
 import harness
 import members
-from harness import MIB, OUT_OF_MEMORY
+from harness import MIB, OUT_OF_MEMORY, client, fields
 
 # What allocations wait at most.
 WAIT_US = 10_000
@@ -34,6 +34,18 @@ class InFlight(members.GroupCase):
         # What would not fit in any case is refused at once, and so is all once nothing is in flight.
         self.assertLess(min(took_us for _, took_us in hopeless), WAIT_US / 10)
         self.assertLess(min(took_us for _, took_us in settled), WAIT_US / 10)
+
+    def test_call_that_waits_for_two_things_waits_no_longer(self):
+        took_us = []
+        with harness.Machine(**{"context_bytes": "0", "kernel.busy": "200ms"}) as machine:
+            for _ in range(5):
+                done = machine.run(client("pools"), "two_waits", str(56 * MIB),
+                                   limits={"MEMORY": str(56 * MIB)})
+                seen = fields(self.finished(done))
+                self.assertEqual(seen["over"], f"{OUT_OF_MEMORY} 42")
+                took_us.append(int(seen["took_us"]))
+        self.assertGreaterEqual(min(took_us), WAIT_US)
+        self.assertLess(min(took_us), WAIT_US + 2_000)
 
     def test_is_had_where_the_driver_refuses_in_time(self):
         # The driver refuses what the quota has granted: the device has not so much left.

@@ -199,7 +199,7 @@ static const char *call(struct actor *actor, unsigned slot, const struct model_s
 	enum segment_answer answer = SEGMENT_DONE;
 
 	if (actor->status == REAPING) {
-		segment_reap(&device, slot);
+		segment_reap(&device, slot, 0);
 		actor->status = FREE;
 		return NULL;
 	}

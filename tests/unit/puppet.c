@@ -195,9 +195,27 @@ static uint64_t follow(const struct order *order, int own_fd)
 		return segment_used(order->device);
 	case PUPPET_LIMIT:
 		return segment_limit(order->device);
-	case PUPPET_TIGHTEN:
-		segment_tighten(order->device, order->value);
+	case PUPPET_ALLOW:
+		segment_allow(order->device, order->value);
 		return 0;
+	case PUPPET_ALLOW_SHARE:
+		segment_allow_share(order->device, (uint32_t)order->value);
+		return 0;
+	case PUPPET_SHARE:
+		return segment_share(order->device);
+	case PUPPET_SET_BUCKET:
+		atomic_store(&segment_bucket(0)[order->device], order->value);
+		return 0;
+	case PUPPET_BUCKET:
+		return atomic_load(&segment_bucket(0)[order->device]);
+	case PUPPET_UNBILLED:
+		segment_note_in_flight_ns(order->device, order->value, 0);
+		return 0;
+	case PUPPET_DRAINED_AT:
+		segment_note_in_flight_ns(order->device, 0, order->value);
+		return 0;
+	case PUPPET_SUM_UNBILLED:
+		return segment_unbilled_ns(order->device);
 	case PUPPET_EXPECTS:
 		return segment_expects_memory(order->device);
 	case PUPPET_FLY:

@@ -35,7 +35,14 @@ enum puppet_order {
 	PUPPET_GIVE,
 	PUPPET_USED,
 	PUPPET_LIMIT,
-	PUPPET_TIGHTEN,
+	PUPPET_ALLOW,
+	PUPPET_ALLOW_SHARE,
+	PUPPET_SHARE,
+	PUPPET_SET_BUCKET, /* word `device` of device 0's bucket becomes `value` */
+	PUPPET_BUCKET,     /* word `device` of device 0's bucket */
+	PUPPET_UNBILLED,   /* segment_note_in_flight_ns(), of `value` ns that are not billed */
+	PUPPET_DRAINED_AT, /* or that are until `value` */
+	PUPPET_SUM_UNBILLED,
 	PUPPET_EXPECTS,
 	PUPPET_FLY, /* segment_take_in_flight() */
 	PUPPET_IN_FLIGHT,

@@ -15,10 +15,10 @@
 /* One that nobody else uses. */
 static void init(struct bucket *bucket, uint32_t share_ppm, uint64_t burst_ns, uint64_t now_ns)
 {
-	static struct bucket_words words;
+	static bucket_word words[BUCKET_WORDS];
 
-	words = (struct bucket_words){0};
-	bucket_init(bucket, &words, share_ppm, burst_ns, now_ns);
+	words[BUCKET_ZERO_AT] = words[BUCKET_SHARE] = 0;
+	bucket_init(bucket, words, share_ppm, burst_ns, now_ns);
 }
 
 static void init_is_full(void **state)
@@ -239,12 +239,12 @@ static void greedy_user_gets_the_whole_share(void **state)
  * bills of its own. Returns what they used together until `until_ns`. */
 static uint64_t use_together(unsigned count, uint32_t share_ppm, uint64_t until_ns, uint64_t seed)
 {
-	struct bucket_words words = {0};
+	bucket_word words[BUCKET_WORDS] = {0};
 	struct bucket buckets[8];
 	uint64_t now_ns = 0, used_ns = 0;
 
 	for (unsigned i = 0; i < count; i++)
-		bucket_init(&buckets[i], &words, share_ppm, BURST_NS, 0);
+		bucket_init(&buckets[i], words, share_ppm, BURST_NS, 0);
 	while (now_ns < until_ns) {
 		struct bucket *bucket = &buckets[random_next(&seed) % count];
 		bucket_fill(bucket, now_ns, 0);
@@ -285,12 +285,12 @@ static void users_of_one_bucket_get_exactly_the_share_together(void **state)
 /* A thousand bills of 1 ns, each less than the word's own step. */
 static void smallest_bills_are_not_lost(void **state)
 {
-	struct bucket_words words = {0};
+	bucket_word words[BUCKET_WORDS] = {0};
 	struct bucket one, other;
 
 	(void)state;
-	bucket_init(&one, &words, 900000, BURST_NS, NS_PER_S);
-	bucket_init(&other, &words, 900000, BURST_NS, NS_PER_S);
+	bucket_init(&one, words, 900000, BURST_NS, NS_PER_S);
+	bucket_init(&other, words, 900000, BURST_NS, NS_PER_S);
 	for (unsigned i = 0; i < 1000; i++) {
 		bucket_bill(&one, 1);
 		bucket_bill(&other, 1);
@@ -301,13 +301,13 @@ static void smallest_bills_are_not_lost(void **state)
 
 static void users_see_what_others_were_billed(void **state)
 {
-	struct bucket_words words = {0};
+	bucket_word words[BUCKET_WORDS] = {0};
 	struct bucket one, other;
 
 	(void)state;
-	bucket_init(&one, &words, 250000, BURST_NS, NS_PER_S);
+	bucket_init(&one, words, 250000, BURST_NS, NS_PER_S);
 	bucket_bill(&one, BURST_NS + 5 * NS_PER_MS);
-	bucket_init(&other, &words, 250000, BURST_NS, NS_PER_S);
+	bucket_init(&other, words, 250000, BURST_NS, NS_PER_S);
 
 	assert_int_equal(other.level_ns, -5 * (int64_t)NS_PER_MS);
 	bucket_bill(&other, -6 * (int64_t)NS_PER_MS);
@@ -319,12 +319,12 @@ static void users_see_what_others_were_billed(void **state)
 static void set_share_by_several_users_keeps_the_level_once(void **state)
 {
 	static const uint32_t shares[] = {500000, 100000, 900000, 1000, 333333};
-	struct bucket_words words = {0};
+	bucket_word words[BUCKET_WORDS] = {0};
 	struct bucket buckets[3];
 
 	(void)state;
 	for (unsigned i = 0; i < 3; i++)
-		bucket_init(&buckets[i], &words, 100000, BURST_NS, NS_PER_S);
+		bucket_init(&buckets[i], words, 100000, BURST_NS, NS_PER_S);
 	bucket_bill(&buckets[0], BURST_NS + NS_PER_S);
 	for (unsigned s = 0; s < ARRAY_LEN(shares); s++) {
 		for (unsigned i = 0; i < 3; i++)
@@ -335,18 +335,18 @@ static void set_share_by_several_users_keeps_the_level_once(void **state)
 				NS_PER_S + 5);
 		}
 	}
-	assert_int_equal(words.share_ppm, 333333);
+	assert_int_equal(words[BUCKET_SHARE], 333333);
 }
 
 /* One of the users knows nothing of the new share yet: bills of both count by what they know. */
 static void bills_beside_a_change_are_kept(void **state)
 {
-	struct bucket_words words = {0};
+	bucket_word words[BUCKET_WORDS] = {0};
 	struct bucket one, other;
 
 	(void)state;
-	bucket_init(&one, &words, 100000, BURST_NS, NS_PER_S);
-	bucket_init(&other, &words, 100000, BURST_NS, NS_PER_S);
+	bucket_init(&one, words, 100000, BURST_NS, NS_PER_S);
+	bucket_init(&other, words, 100000, BURST_NS, NS_PER_S);
 	bucket_bill(&one, BURST_NS + 10 * NS_PER_MS);
 	bucket_set_share(&one, 200000);
 	bucket_bill(&other, 10 * NS_PER_MS);
@@ -365,9 +365,9 @@ static void words_of_any_contents_do_no_harm(void **state)
 	(void)state;
 	for (unsigned z = 0; z < ARRAY_LEN(zeroes); z++) {
 		for (unsigned s = 0; s < ARRAY_LEN(shares); s++) {
-			struct bucket_words words = {zeroes[z], shares[s]};
+			bucket_word words[BUCKET_WORDS] = {(uint64_t)zeroes[z], shares[s]};
 			struct bucket bucket;
-			bucket_init(&bucket, &words, 250000, BURST_NS, NS_PER_S);
+			bucket_init(&bucket, words, 250000, BURST_NS, NS_PER_S);
 			bucket_bill(&bucket, INT64_MAX);
 			bucket_bill(&bucket, INT64_MIN);
 			bucket_set_share(&bucket, 1);
@@ -392,14 +392,14 @@ static void *bill_often(void *data)
 
 static void bills_of_threads_all_count(void **state)
 {
-	struct bucket_words words = {0};
+	bucket_word words[BUCKET_WORDS] = {0};
 	pthread_t threads[THREADS];
 	struct bucket bucket;
 
 	(void)state;
-	bucket_init(&bucket, &words, 300000, BURST_NS, NS_PER_S);
+	bucket_init(&bucket, words, 300000, BURST_NS, NS_PER_S);
 	for (unsigned i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, bill_often, &words), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, bill_often, words), 0);
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 

@@ -70,13 +70,15 @@ class Made(Group):
         self.made.append(pathlib.Path(path))
         self.assertIn(f"/run-{pid}-", path)
 
-    def test_program_without_a_quota_has_none(self):
+    def test_program_without_limits_has_none(self):
         self.assertEqual(self.group(), "")
-        self.assertEqual(self.group("-c", "50%"), "")
+        self.assertEqual(self.group("-c", "100%"), "")
         self.assertEqual(self.group(CUSLICE_MEMORY="1GiB", CUSLICE_DISABLE="1"), "")
 
     def test_limit_of_the_environment_makes_one(self):
         self.assertIn("/run-", self.group(CUSLICE_MEMORY="1GiB"))
+        self.assertIn("/run-", self.group(CUSLICE_COMPUTE="50%"))
+        self.assertIn("/run-", self.group("-c", "50%"))
 
     def test_limit_of_a_file_makes_one(self):
         file = self.root / "my.ini"

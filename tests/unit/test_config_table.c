@@ -80,6 +80,10 @@ static const struct {
 	{CONFIG_GROUP, "/run/.group", 1},
 	{CONFIG_GROUP, "/run/a.group", 1},
 	{CONFIG_GROUP, "/run/" NAME_64 ".group", 1},
+	{CONFIG_MECHANISM, "auto", CONFIG_AUTO},
+	{CONFIG_MECHANISM, "time", CONFIG_TIME},
+	{CONFIG_MECHANISM, "sm", CONFIG_SM},
+	{CONFIG_MECHANISM, "both", CONFIG_BOTH},
 	{CONFIG_ON_ERROR, "refuse", CONFIG_REFUSE},
 	{CONFIG_ON_ERROR, "warn", CONFIG_WARN},
 	{CONFIG_LOG, "error", LOG_ERROR},
@@ -172,6 +176,9 @@ static const struct {
 	{CONFIG_GROUP, "/run/..group", "not named as a group"},
 	{CONFIG_GROUP, "/run/a b.group", "not named as a group"},
 	{CONFIG_GROUP, "/run/" NAME_64 "x.group", "not named as a group"},
+	{CONFIG_MECHANISM, "", "use auto, time, sm or both"},
+	{CONFIG_MECHANISM, "SM", "use auto, time, sm or both"},
+	{CONFIG_MECHANISM, "sm,time", "use auto, time, sm or both"},
 	{CONFIG_ON_ERROR, "", "use refuse or warn"},
 	{CONFIG_ON_ERROR, "ignore", "use refuse or warn"},
 	{CONFIG_ON_ERROR, "Warn", "use refuse or warn"},
@@ -231,12 +238,13 @@ static const struct {
 	{"[slice]\n= 4GiB\n", 2, "\"\": no such setting"},
 	{"[slice]\nmemory =\n", 2, "memory = \"\": a number is needed"},
 	{"[slice]\nmemory = = 4GiB\n", 2, "memory = \"= 4GiB\""},
-	{"[slice]\nMemory = 4GiB\n", 2, "no such setting; there are memory, compute, burst, group"},
+	{"[slice]\nMemory = 4GiB\n", 2,
+		"no such setting; there are memory, compute, burst, mechanism, group"},
 	{"[slice]\nCUSLICE_MEMORY = 4GiB\n", 2, "\"CUSLICE_MEMORY\": no such setting"},
 	{"[slice]\nweight = 3\n", 2, "\"weight\": no such setting"},
 	{"[slice]\nborrow = yes\n", 2, "\"borrow\": no such setting"},
 	{"[device 0]\ngroup = a\n", 2, "for all devices together"},
-	{"[slice]\nmechanism = sm\n", 2, "\"mechanism\": no such setting"},
+	{"[slice]\nmechanisms = sm\n", 2, "\"mechanisms\": no such setting"},
 	{"[slice]\nconfig = a.ini\n", 2, "in the environment alone"},
 	{"[slice]\ndisable = 1\n", 2, "in the environment alone"},
 	{"[device 0]\nlog = info\n", 2, "for all devices together"},
@@ -278,12 +286,13 @@ static bool has_group(const char *text)
 
 static void expect_result(enum config_key key, uint64_t result, const char *text)
 {
-	uint64_t found = key == CONFIG_MEMORY     ? tree_memory(ANY)
-			 : key == CONFIG_COMPUTE  ? tree_compute(ANY)
-			 : key == CONFIG_BURST    ? tree_burst(ANY)
-			 : key == CONFIG_ON_ERROR ? (uint64_t)config.on_error
-			 : key == CONFIG_LOG      ? (uint64_t)config.log
-						  : has_group(text);
+	uint64_t found = key == CONFIG_MEMORY      ? tree_memory(ANY)
+			 : key == CONFIG_COMPUTE   ? tree_compute(ANY)
+			 : key == CONFIG_BURST     ? tree_burst(ANY)
+			 : key == CONFIG_MECHANISM ? (uint64_t)config_mechanism_of(&config, ANY)
+			 : key == CONFIG_ON_ERROR  ? (uint64_t)config.on_error
+			 : key == CONFIG_LOG       ? (uint64_t)config.log
+						   : has_group(text);
 
 	case_count++;
 	if (config.problem_count != 0)

@@ -99,6 +99,95 @@ static void kernel_keys_tell_sizes_apart(void **state)
 	assert_int_equal(costs_kernel_key(kernel, 0, 1, 1), one);
 }
 
+/* What moves bytes has keys that no kernel has, by kinds and powers of two. */
+static void bytes_keys_tell_kinds_and_sizes_apart(void **state)
+{
+	(void)state;
+	for (unsigned kind = COSTS_FILL; kind <= COSTS_COPY_BATCH; kind++) {
+		uint64_t one = costs_bytes_key(kind, 1);
+		assert_int_not_equal(one, 0);
+		assert_int_not_equal(one, costs_bytes_key(kind, 2));
+		assert_int_equal(costs_bytes_key(kind, 4096), costs_bytes_key(kind, 8191));
+		assert_int_not_equal(one, costs_bytes_key(kind + 1, 1));
+		assert_int_not_equal(
+			costs_bytes_key(kind, 1ull << 63), costs_bytes_key(kind, 1ull << 62));
+	}
+}
+
+static void doubted_key_is_known_again_by_one_measure_like_the_last(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		measure(0x1000, 1000);
+	costs_doubt(&costs, 0x1000);
+	assert_int_equal(costs_known(&costs, 0x1000), COSTS_NOT_KNOWN);
+	assert_int_equal(costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS), 1000);
+	measure(0x1000, 1240);
+	assert_int_equal(costs_known(&costs, 0x1000), 1060);
+}
+
+static void doubted_key_starts_anew_where_it_changed(void **state)
+{
+	static const uint64_t changed_ns[] = {700, 1300, 10000, 200};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(changed_ns) / sizeof(changed_ns[0]); i++) {
+		for (unsigned k = 0; k < 30; k++)
+			measure(0x1000, 1000);
+		costs_doubt(&costs, 0x1000);
+		measure(0x1000, changed_ns[i]);
+		assert_int_equal(costs_known(&costs, 0x1000), COSTS_NOT_KNOWN);
+		assert_int_equal(costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS), changed_ns[i]);
+		measure(0x1000, changed_ns[i]);
+		measure(0x1000, changed_ns[i]);
+		assert_int_equal(costs_known(&costs, 0x1000), changed_ns[i]);
+	}
+}
+
+static void doubt_is_of_one_key_or_of_all(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		measure(0x1000, 1000);
+		measure(0x2000, 2000);
+	}
+	costs_doubt(&costs, 0x3000);
+	costs_doubt(&costs, 0x1000);
+	assert_int_equal(costs_known(&costs, 0x1000), COSTS_NOT_KNOWN);
+	assert_int_equal(costs_known(&costs, 0x2000), 2000);
+	costs_doubt(&costs, COSTS_ALL);
+	assert_int_equal(costs_known(&costs, 0x2000), COSTS_NOT_KNOWN);
+}
+
+/* A key that comes in for a doubted one is not taken for it. */
+static void newcomer_has_no_past(void **state)
+{
+	uint64_t other = 0x1010;
+
+	(void)state;
+	while (costs_place_of(other) / 2 != costs_place_of(0x1000) / 2)
+		other += 16;
+	uint64_t third = other + 16;
+	while (costs_place_of(third) / 2 != costs_place_of(0x1000) / 2)
+		third += 16;
+	for (unsigned i = 0; i < 3; i++) {
+		measure(0x1000, 1000);
+		measure(other, 1000);
+	}
+	costs_doubt(&costs, COSTS_ALL);
+	measure(third, 1000);
+	assert_int_equal(costs_known(&costs, third), COSTS_NOT_KNOWN);
+}
+
+static void key_of_nothing_learns_nothing(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		measure(0, 1000);
+	assert_int_equal(costs_expect(&costs, 0, COSTS_UNKNOWN_NS), COSTS_UNKNOWN_NS);
+	assert_int_equal(costs_expect(&costs, 0x1000, COSTS_UNKNOWN_NS), COSTS_UNKNOWN_NS);
+}
+
 /* Three keys for one pair of places: two stay known whatever the third does now and then, and a
  * key that came in for another starts anew. */
 static void keys_of_one_place_do_not_mix(void **state)
@@ -160,6 +249,13 @@ int main(void)
 		cmocka_unit_test_setup(nothing_costs_nothing, setup),
 		cmocka_unit_test_setup(length_beyond_32_bits_is_known_as_the_longest, setup),
 		cmocka_unit_test_setup(kernel_keys_tell_sizes_apart, setup),
+		cmocka_unit_test_setup(bytes_keys_tell_kinds_and_sizes_apart, setup),
+		cmocka_unit_test_setup(
+			doubted_key_is_known_again_by_one_measure_like_the_last, setup),
+		cmocka_unit_test_setup(doubted_key_starts_anew_where_it_changed, setup),
+		cmocka_unit_test_setup(doubt_is_of_one_key_or_of_all, setup),
+		cmocka_unit_test_setup(newcomer_has_no_past, setup),
+		cmocka_unit_test_setup(key_of_nothing_learns_nothing, setup),
 		cmocka_unit_test_setup(keys_of_one_place_do_not_mix, setup),
 		cmocka_unit_test_setup(keys_like_heap_blocks_spread, setup),
 	};

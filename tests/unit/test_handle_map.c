@@ -26,7 +26,7 @@ static struct holding holding_of(uint64_t address)
 		.key = address,
 		.bytes = address * 3 + 1,
 		.context = (void *)(uintptr_t)(address % 7 + 1),
-		.device = (unsigned)(address % 5),
+		.device = (uint16_t)(address % 5),
 	};
 }
 

@@ -78,7 +78,7 @@ static void members_share_one_quota(void **state)
 	(void)state;
 	struct puppet a = puppet_member(path), b = puppet_member(path);
 
-	puppet_do(&a, PUPPET_TIGHTEN, 0, 100);
+	puppet_do(&a, PUPPET_ALLOW, 0, 100);
 	assert_true(take(&a, 60));
 	assert_false(take(&b, 41));
 	assert_int_equal(used(&b), 60);
@@ -124,7 +124,7 @@ static void what_is_taken_anyway_denies_growth(void **state)
 	(void)state;
 	struct puppet a = puppet_member(path);
 
-	puppet_do(&a, PUPPET_TIGHTEN, 0, 100);
+	puppet_do(&a, PUPPET_ALLOW, 0, 100);
 	puppet_do(&a, PUPPET_ANYWAY, 0, 150);
 	assert_int_equal(used(&a), 150);
 	assert_false(take(&a, 1));
@@ -140,9 +140,8 @@ static void strictest_limit_of_the_living_holds(void **state)
 	struct puppet a = puppet_member(path), b = puppet_member(path), c = puppet_member(path);
 
 	assert_int_equal(limit(&c), SEGMENT_NO_LIMIT);
-	puppet_do(&a, PUPPET_TIGHTEN, 0, 50);
-	puppet_do(&b, PUPPET_TIGHTEN, 0, 80);
-	puppet_do(&b, PUPPET_TIGHTEN, 0, 90);
+	puppet_do(&a, PUPPET_ALLOW, 0, 50);
+	puppet_do(&b, PUPPET_ALLOW, 0, 80);
 	assert_int_equal(limit(&c), 50);
 	assert_false(take(&c, 51));
 	puppet_kill(&a);
@@ -205,7 +204,7 @@ static void stopped_members_keep_what_they_hold_and_hang_nobody(void **state)
 		assert_true(take(&stopped[i], 10));
 	}
 	assert_true(take(&dead, 1000));
-	puppet_do(&dead, PUPPET_TIGHTEN, 0, 1500);
+	puppet_do(&dead, PUPPET_ALLOW, 0, 1500);
 	for (unsigned i = 0; i < 4; i++)
 		puppet_tell(&stopped[i], PUPPET_HAMMER, 0, 5);
 	clock_sleep_ns(20 * NS_PER_MS);
@@ -233,7 +232,7 @@ static void forked_child_holds_nothing_and_keeps_nothing_alive(void **state)
 	(void)state;
 	struct puppet a = puppet_member(path), b = puppet_member(path);
 
-	puppet_do(&b, PUPPET_TIGHTEN, 0, 100);
+	puppet_do(&b, PUPPET_ALLOW, 0, 100);
 	assert_true(take(&b, 60));
 	pid_t sleeper = (pid_t)puppet_do(&b, PUPPET_FORK, 0, 0);
 	assert_int_equal(puppet_do(&b, PUPPET_FORK_TAKE, 0, 41), 0);
@@ -397,6 +396,12 @@ static void units_in_flight_are_summed_and_go_with_their_process(void **state)
 	assert_true(puppet_do(&a, PUPPET_FLY, 0, 3));
 	assert_true(puppet_do(&b, PUPPET_FLY, 0, 4));
 	assert_int_equal(puppet_do(&a, PUPPET_IN_FLIGHT, 0, 0), 7);
+	struct puppet c = puppet_member(path);
+	assert_true(puppet_do(&c, PUPPET_FLY, 0, 5));
+	assert_int_equal(puppet_do(&a, PUPPET_IN_FLIGHT, 0, 0), 12);
+	puppet_kill(&c);
+	for (uint64_t start_ns = clock_now_ns(); puppet_do(&a, PUPPET_IN_FLIGHT, 0, 0) != 7;)
+		assert_true(clock_now_ns() - start_ns < PATIENCE_NS);
 	assert_true(take(&b, 1));
 	puppet_kill(&b);
 	wait_for_used(&a, 3);
@@ -446,7 +451,7 @@ static void garbage_in_all_of_it_ends_nobody(void **state)
 		(void)limit(&a);
 		(void)used(&a);
 		puppet_do(&a, PUPPET_GIVE, 0, 1);
-		puppet_do(&a, PUPPET_TIGHTEN, 0, 1000 - i);
+		puppet_do(&a, PUPPET_ALLOW, 0, 1000 - i);
 		(void)puppet_do(&a, PUPPET_EXPECTS, 0, 0);
 	}
 	puppet_kill(&b);
@@ -465,7 +470,7 @@ static void peek_tells_members_and_bytes(void **state)
 	assert_false(segment_peek(path, &view, &reason));
 	assert_string_equal(reason, "it does not exist");
 	struct puppet a = puppet_member(path), b = puppet_member(path);
-	puppet_do(&a, PUPPET_TIGHTEN, 0, 100);
+	puppet_do(&a, PUPPET_ALLOW, 0, 100);
 	assert_true(take(&b, 10));
 	assert_true(segment_peek(path, &view, &reason));
 	memset(uuid, 1, sizeof(uuid));

@@ -322,3 +322,30 @@ CUresult exec_update(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInf
 	exec_destroy(fresh);
 	return ret_info->result ? CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE : CUDA_SUCCESS;
 }
+
+CUresult exec_update_child(CUgraphExec exec, CUgraphNode source, CUgraph child)
+{
+	const struct exec_node *end = exec_find(exec, source);
+	CUgraphExec fresh;
+
+	if (!end || end->type != CU_GRAPH_NODE_TYPE_GRAPH)
+		return CUDA_ERROR_INVALID_VALUE;
+	CUresult result = exec_create(child, exec->flags, &fresh);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	/* The child's nodes stand before its end. */
+	const uint32_t at = (uint32_t)(end - exec->nodes);
+	const uint32_t first = fresh->count <= at ? at - fresh->count : 0;
+
+	if (fresh->count > at)
+		result = CUDA_ERROR_INVALID_VALUE;
+	for (uint32_t i = 0; i < fresh->count && result == CUDA_SUCCESS; i++) {
+		if (exec->nodes[first + i].type != fresh->nodes[i].type)
+			result = CUDA_ERROR_INVALID_VALUE;
+	}
+	for (uint32_t i = 0; i < fresh->count && result == CUDA_SUCCESS; i++)
+		take_over(&exec->nodes[first + i], &fresh->nodes[i]);
+	exec_destroy(fresh);
+	return result;
+}

@@ -55,4 +55,7 @@ CUresult exec_launch(CUgraphExec exec, CUstream stream);
 /* Takes the work over from `graph` if it has the same shape. */
 CUresult exec_update(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInfo *ret_info);
 
+/* The same for the child graph that was made of `source`, as far as the types of nodes tell. */
+CUresult exec_update_child(CUgraphExec exec, CUgraphNode source, CUgraph child);
+
 #endif

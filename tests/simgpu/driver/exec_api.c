@@ -283,6 +283,58 @@ CUresult cuGraphExecHostNodeSetParams(
 	return set_work(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_HOST, made, work);
 }
 
+static CUresult set_child(CUgraphExec exec, CUgraphNode source, CUgraph child)
+{
+	if (!handle_is(exec, HANDLE_EXEC) || !handle_is(child, HANDLE_GRAPH))
+		return CUDA_ERROR_INVALID_VALUE;
+	driver_lock();
+	const CUresult result = exec_update_child(exec, source, child);
+
+	driver_unlock();
+	return result;
+}
+
+CUresult cuGraphExecChildGraphNodeSetParams(
+	CUgraphExec hGraphExec, CUgraphNode hNode, CUgraph childGraph)
+{
+	ENTER(cuGraphExecChildGraphNodeSetParams);
+	return set_child(hGraphExec, hNode, childGraph);
+}
+
+/* The newer structs begin as the older ones do. */
+static CUresult work_of_params(const CUgraphNodeParams *params, struct work **ret_work)
+{
+	switch (params->type) {
+	case CU_GRAPH_NODE_TYPE_KERNEL:
+		return work_of_kernel_params(
+			(const CUDA_KERNEL_NODE_PARAMS *)&params->kernel, ret_work);
+	case CU_GRAPH_NODE_TYPE_MEMCPY:
+		return copy_work_3d(&params->memcpy.copyParams, ret_work);
+	case CU_GRAPH_NODE_TYPE_MEMSET:
+		return work_of_memset_params(
+			(const CUDA_MEMSET_NODE_PARAMS *)&params->memset, ret_work);
+	case CU_GRAPH_NODE_TYPE_HOST:
+		return work_of_host_params((const CUDA_HOST_NODE_PARAMS *)&params->host, ret_work);
+	default:
+		return CUDA_ERROR_NOT_SUPPORTED;
+	}
+}
+
+CUresult cuGraphExecNodeSetParams(
+	CUgraphExec hGraphExec, CUgraphNode hNode, CUgraphNodeParams *nodeParams)
+{
+	struct work *work;
+
+	ENTER(cuGraphExecNodeSetParams);
+	if (!nodeParams)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (nodeParams->type == CU_GRAPH_NODE_TYPE_GRAPH)
+		return set_child(hGraphExec, hNode, nodeParams->graph.graph);
+	const CUresult made = work_of_params(nodeParams, &work);
+
+	return set_work(hGraphExec, hNode, nodeParams->type, made, work);
+}
+
 CUresult cuGraphExecEventRecordNodeSetEvent(
 	CUgraphExec hGraphExec, CUgraphNode hNode, CUevent event)
 {

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * All order goes through the legacy stream. Before work on
+ *   legacy   it waits for the lanes that have had work, and for the whole stream
+ *   a lane   that waits for the legacy stream, which has waited for the whole stream
+ *   whole    the legacy stream waits as for work of its own, and the whole stream for it
+ * A wait is an event, recorded where the work was and waited for at once, so each stream needs only
+ * one. Streams that capture are left alone: what they take down runs another time.
+ */
+#include "partition/lanes.h"
+#include "hooks/capture_mode.h"
+
+#include <pthread.h>
+#include <stddef.h>
+
+static bool make_event(CUevent *ret_event)
+{
+	return driver_real.cuEventCreate(ret_event, CU_EVENT_DISABLE_TIMING) == CUDA_SUCCESS;
+}
+
+bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
+{
+	struct lanes made = {.primary = primary, .green = green};
+
+	if (driver_real.cuCtxFromGreenCtx(&made.green_context, green) != CUDA_SUCCESS ||
+		driver_real.cuGreenCtxStreamCreate(
+			&made.legacy, green, CU_STREAM_NON_BLOCKING, 0) != CUDA_SUCCESS)
+		return false;
+	if (!make_event(&made.legacy_event)) {
+		driver_real.cuStreamDestroy_v2(made.legacy);
+		return false;
+	}
+	if (!make_event(&made.whole_event)) {
+		driver_real.cuEventDestroy_v2(made.legacy_event);
+		driver_real.cuStreamDestroy_v2(made.legacy);
+		return false;
+	}
+	lanes->primary = primary;
+	lanes->green = green;
+	lanes->green_context = made.green_context;
+	lanes->legacy = made.legacy;
+	lanes->legacy_event = made.legacy_event;
+	lanes->whole_event = made.whole_event;
+	return true;
+}
+
+/* NULL where there are too many. */
+static struct lane *free_place(struct lanes *lanes)
+{
+	for (unsigned i = 0; i < lanes->lane_count; i++) {
+		if (lanes->lanes[i].stream == NULL)
+			return &lanes->lanes[i];
+	}
+	return lanes->lane_count < LANES_MAX ? &lanes->lanes[lanes->lane_count++] : NULL;
+}
+
+static struct lane *find(struct lanes *lanes, CUstream stream)
+{
+	for (unsigned i = 0; i < lanes->lane_count; i++) {
+		if (lanes->lanes[i].stream == stream)
+			return &lanes->lanes[i];
+	}
+	return NULL;
+}
+
+/* With the lock held. */
+static CUresult add_lane(
+	struct lanes *lanes, CUstream *ret_stream, int priority, const void *thread)
+{
+	struct lane *place = free_place(lanes);
+	struct lane lane = {.thread = thread};
+
+	if (place == NULL || !make_event(&lane.event))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult result = driver_real.cuGreenCtxStreamCreate(
+		&lane.stream, lanes->green, CU_STREAM_NON_BLOCKING, priority);
+	if (result != CUDA_SUCCESS) {
+		driver_real.cuEventDestroy_v2(lane.event);
+		return result;
+	}
+	*place = lane;
+	*ret_stream = lane.stream;
+	return CUDA_SUCCESS;
+}
+
+CUresult lanes_create(struct lanes *lanes, CUstream *ret_stream, unsigned flags, int priority)
+{
+	if (ret_stream == NULL || (flags & ~(unsigned)CU_STREAM_NON_BLOCKING) != 0)
+		return driver_real.cuStreamCreateWithPriority(ret_stream, flags, priority);
+	lock_take(&lanes->lock);
+	CUresult result = (flags & CU_STREAM_NON_BLOCKING) != 0
+				  ? driver_real.cuGreenCtxStreamCreate(
+					    ret_stream, lanes->green, flags, priority)
+				  : add_lane(lanes, ret_stream, priority, NULL);
+	lock_drop(&lanes->lock);
+	return result;
+}
+
+bool lanes_blocks(struct lanes *lanes, CUstream stream)
+{
+	if (lanes->lane_count == 0)
+		return false;
+	lock_take(&lanes->lock);
+	bool blocks = find(lanes, stream) != NULL;
+	lock_drop(&lanes->lock);
+	return blocks;
+}
+
+CUstream lanes_of_thread(struct lanes *lanes)
+{
+	const void *thread = (const void *)pthread_self();
+	CUstream stream = NULL;
+
+	lock_take(&lanes->lock);
+	for (unsigned i = 0; i < lanes->lane_count && stream == NULL; i++) {
+		if (lanes->lanes[i].stream != NULL && lanes->lanes[i].thread == thread)
+			stream = lanes->lanes[i].stream;
+	}
+	if (stream == NULL && add_lane(lanes, &stream, 0, thread) != CUDA_SUCCESS)
+		stream = NULL;
+	lock_drop(&lanes->lock);
+	return stream;
+}
+
+static bool is_capturing(CUstream stream)
+{
+	CUstreamCaptureStatus status;
+
+	return driver_real.cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
+	       status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+/* `waiter` waits for what `worker` has been given. Errors are left to the call that follows. */
+static void wait_for(CUstream waiter, CUstream worker, CUevent event)
+{
+	CUstreamCaptureMode mode = relax_capture();
+
+	if (driver_real.cuEventRecord(event, worker) == CUDA_SUCCESS)
+		driver_real.cuStreamWaitEvent(waiter, event, CU_EVENT_WAIT_DEFAULT);
+	restore_capture(mode);
+}
+
+static void wait_for_whole(struct lanes *lanes)
+{
+	if (lanes->legacy_waited_for == lanes->whole_work)
+		return;
+	lanes->legacy_waited_for = lanes->whole_work;
+	lanes->legacy_work++;
+	wait_for(lanes->legacy, CU_STREAM_LEGACY, lanes->whole_event);
+}
+
+static void wait_for_lanes(struct lanes *lanes)
+{
+	for (unsigned i = 0; i < lanes->lane_count; i++) {
+		struct lane *lane = &lanes->lanes[i];
+		if (lane->stream == NULL || !lane->has_work || is_capturing(lane->stream))
+			continue;
+		lane->has_work = false;
+		lanes->legacy_work++;
+		wait_for(lanes->legacy, lane->stream, lane->event);
+	}
+}
+
+void lanes_order_legacy(struct lanes *lanes)
+{
+	lock_take(&lanes->lock);
+	wait_for_whole(lanes);
+	wait_for_lanes(lanes);
+	lanes->legacy_work++;
+	lock_drop(&lanes->lock);
+}
+
+/* With the lock held. */
+static void order_lane(struct lanes *lanes, struct lane *lane)
+{
+	bool is_late = lane->has_waited_for != lanes->legacy_work ||
+		       lanes->legacy_waited_for != lanes->whole_work || lane->is_behind;
+
+	if (is_late && !is_capturing(lane->stream)) {
+		wait_for_whole(lanes);
+		wait_for(lane->stream, lanes->legacy, lanes->legacy_event);
+		lane->has_waited_for = lanes->legacy_work;
+		if (lane->is_behind)
+			wait_for(lane->stream, CU_STREAM_PER_THREAD, lane->event);
+		lane->is_behind = false;
+	}
+	lane->has_work = true;
+}
+
+void lanes_order(struct lanes *lanes, CUstream stream)
+{
+	if (lanes->lane_count == 0)
+		return;
+	lock_take(&lanes->lock);
+	struct lane *lane = find(lanes, stream);
+	if (lane != NULL)
+		order_lane(lanes, lane);
+	lock_drop(&lanes->lock);
+}
+
+/* The driver's two default streams wait for one another by themselves. */
+void lanes_order_whole_thread(struct lanes *lanes)
+{
+	CUstream stream = lanes_of_thread(lanes);
+
+	if (stream == NULL)
+		return;
+	lock_take(&lanes->lock);
+	struct lane *lane = find(lanes, stream);
+	if (lane != NULL) {
+		order_lane(lanes, lane);
+		wait_for(CU_STREAM_PER_THREAD, stream, lane->event);
+		lane->is_behind = true;
+		lanes->whole_work++;
+	}
+	lock_drop(&lanes->lock);
+}
+
+void lanes_order_whole(struct lanes *lanes)
+{
+	lock_take(&lanes->lock);
+	wait_for_lanes(lanes);
+	if (lanes->whole_waited_for != lanes->legacy_work)
+		wait_for(CU_STREAM_LEGACY, lanes->legacy, lanes->legacy_event);
+	lanes->whole_waited_for = lanes->legacy_work;
+	lanes->whole_work++;
+	lock_drop(&lanes->lock);
+}
+
+void lanes_forget(struct lanes *lanes, CUstream stream)
+{
+	lock_take(&lanes->lock);
+	struct lane *lane = find(lanes, stream);
+	if (lane != NULL) {
+		if (lane->has_work && !is_capturing(stream))
+			wait_for(lanes->legacy, stream, lane->event);
+		lanes->legacy_work += lane->has_work ? 1 : 0;
+		driver_real.cuEventDestroy_v2(lane->event);
+		*lane = (struct lane){0};
+	}
+	lock_drop(&lanes->lock);
+}

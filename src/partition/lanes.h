@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Streams of a program as streams of its device's partition. A stream that the program makes is one
+ * of the partition from the start. The default streams, which nobody makes, are substituted at each
+ * call. Streams of partitions never wait for a default stream by themselves, so the order that
+ * programs know, in which the legacy stream and those that block on it wait for one another, is
+ * made here: before a call, with events, and only where something has happened in between.
+ *
+ *   legacy   the substitute of the legacy default stream
+ *   whole    the driver's own one, on all SMs: what takes no stream (cuMemcpyHtoD) runs there
+ *   lane     a stream that blocks on the legacy one: made without CU_STREAM_NON_BLOCKING, or the
+ *            substitute of a thread's default stream
+ */
+#ifndef CUSLICE_PARTITION_LANES_H
+#define CUSLICE_PARTITION_LANES_H
+
+#include "base/compiler.h"
+#include "base/lock.h"
+#include "driver/driver.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LANES_MAX 256u /* blocking streams and threads' default streams of one device */
+
+/* One stream that blocks on the legacy stream. */
+struct lane {
+	CUstream stream;    /* NULL: the place is free */
+	const void *thread; /* whose default stream it is; NULL: one that the program made */
+	CUevent event;
+	uint64_t has_waited_for; /* work of the legacy stream */
+	bool has_work;           /* for which the legacy stream has not waited */
+	bool is_behind;          /* the thread's own default stream has had work since */
+};
+
+/* Of one device. Zero is a device without a partition. */
+struct lanes {
+	struct lock lock;
+	CUcontext primary; /* the context in which the partition's streams are used */
+	CUgreenCtx green;
+	CUcontext green_context; /* what the driver calls the partition's context */
+	CUstream legacy;
+	CUevent legacy_event, whole_event;
+	uint64_t legacy_work, whole_work; /* calls so far */
+	uint64_t legacy_waited_for;       /* work of the whole stream */
+	uint64_t whole_waited_for; /* work of the legacy stream, with all it has waited for */
+	struct lane lanes[LANES_MAX];
+	_Atomic unsigned lane_count; /* places from here on have never been used */
+};
+
+/* Makes the legacy stream of a partition, whose context is current. False where the driver refuses;
+ * nothing is left then. */
+bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green) MUST_CHECK;
+
+/* A stream of the partition. `flags` and what is returned as cuStreamCreateWithPriority() has them.
+ */
+CUresult lanes_create(struct lanes *lanes, CUstream *ret_stream, unsigned flags, int priority);
+
+/* Before the driver is asked to destroy a stream: what ran on it still comes before later work of
+ * the legacy stream. */
+void lanes_forget(struct lanes *lanes, CUstream stream);
+
+/* True for a lane. */
+bool lanes_blocks(struct lanes *lanes, CUstream stream);
+
+/* What the calling thread's default stream is; made at its first use. NULL where it cannot be. */
+CUstream lanes_of_thread(struct lanes *lanes);
+
+/* The next call submits work to the legacy stream, to `stream`, or to the whole stream: the
+ * driver's own legacy stream, or the calling thread's own default stream. */
+void lanes_order_legacy(struct lanes *lanes);
+void lanes_order(struct lanes *lanes, CUstream stream);
+void lanes_order_whole(struct lanes *lanes);
+void lanes_order_whole_thread(struct lanes *lanes);
+
+#endif

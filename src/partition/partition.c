@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "partition/partition.h"
+#include "base/log.h"
+#include "base/wipe.h"
+#include "config/config.h"
+#include "hooks/capture_mode.h"
+#include "partition/lanes.h"
+#include "partition/streams.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#define MAX_DEVICES CONFIG_MAX_DEVICES
+
+/* One device's. Wiped at fork: a child makes its own. */
+struct partition {
+	struct lock making;
+	_Atomic bool is_made;
+	_Atomic bool is_given_up; /* not tried again; what was made stays in use */
+	struct lanes lanes;
+};
+
+static struct partition *partitions;
+static struct wish {
+	_Atomic unsigned sm_count; /* 0: none */
+	void (*give_up)(unsigned device);
+} wishes[MAX_DEVICES];
+static _Atomic unsigned wish_count; /* devices from here on have no wish */
+
+bool partition_init(void)
+{
+	partitions = wipe_alloc(MAX_DEVICES * sizeof(*partitions));
+	return partitions != NULL;
+}
+
+bool partition_is_possible(void)
+{
+	void *needed[] = {
+		(void *)driver_real.cuDeviceGetDevResource,
+		(void *)driver_real.cuDevSmResourceSplitByCount,
+		(void *)driver_real.cuDevResourceGenerateDesc,
+		(void *)driver_real.cuGreenCtxCreate,
+		(void *)driver_real.cuGreenCtxStreamCreate,
+		(void *)driver_real.cuCtxFromGreenCtx,
+	};
+	int version = 0;
+
+	for (unsigned i = 0; i < ARRAY_LEN(needed); i++) {
+		if (needed[i] == driver_absent())
+			return false;
+	}
+	return driver_real.cuDriverGetVersion(&version) == CUDA_SUCCESS && version >= 12050;
+}
+
+void partition_wish(unsigned device, unsigned sm_count, void (*give_up)(unsigned device))
+{
+	unsigned count = atomic_load(&wish_count);
+
+	if (device >= MAX_DEVICES)
+		return;
+	wishes[device].give_up = give_up;
+	atomic_store(&wishes[device].sm_count, sm_count);
+	atomic_store(&wish_count, device >= count ? device + 1 : count);
+}
+
+static void give_up(unsigned device, const char *reason)
+{
+	if (atomic_exchange(&partitions[device].is_given_up, true))
+		return;
+	log_at(LOG_WARN, "partition",
+		"GPU %u: no partition of %u SMs, for %s; the compute share is kept by time alone",
+		device, atomic_load(&wishes[device].sm_count), reason);
+	wishes[device].give_up(device);
+}
+
+/* A green context with exactly so many SMs. NULL or a reason. */
+static const char *make_green(unsigned device, unsigned sm_count, CUgreenCtx *ret_green)
+{
+	CUdevResource all, part;
+	CUdevResourceDesc description;
+	unsigned groups = 1;
+
+	if (driver_real.cuDeviceGetDevResource((CUdevice)device, &all, CU_DEV_RESOURCE_TYPE_SM) !=
+		CUDA_SUCCESS)
+		return "the driver tells no SMs";
+	if (driver_real.cuDevSmResourceSplitByCount(&part, &groups, &all, NULL, 0, sm_count) !=
+			CUDA_SUCCESS ||
+		groups != 1)
+		return "the driver does not split the device so";
+	if (part.sm.smCount != sm_count)
+		return "the driver gives another number";
+	if (driver_real.cuDevResourceGenerateDesc(&description, &part, 1) != CUDA_SUCCESS ||
+		driver_real.cuGreenCtxCreate(ret_green, description, (CUdevice)device,
+			CU_GREEN_CTX_DEFAULT_STREAM) != CUDA_SUCCESS)
+		return "the driver makes no green context";
+	return NULL;
+}
+
+/* In the primary context, which is current. */
+static const char *make(unsigned device, CUcontext primary)
+{
+	struct lanes *lanes = &partitions[device].lanes;
+	CUgreenCtx green;
+	const char *reason = make_green(device, atomic_load(&wishes[device].sm_count), &green);
+
+	if (reason != NULL)
+		return reason;
+	if (lanes_open(lanes, primary, green))
+		return NULL;
+	driver_real.cuGreenCtxDestroy(green);
+	return "the driver makes no streams in it";
+}
+
+static bool is_primary(unsigned device, CUcontext context)
+{
+	CUcontext primary;
+
+	if (driver_real.cuDevicePrimaryCtxRetain(&primary, (CUdevice)device) != CUDA_SUCCESS)
+		return false;
+	driver_real.cuDevicePrimaryCtxRelease_v2((CUdevice)device);
+	return primary == context;
+}
+
+/* With `making` held, so that no work gets past a partition that another thread is making. */
+static void make_or_give_up(unsigned device, CUcontext context)
+{
+	struct partition *partition = &partitions[device];
+	const char *reason;
+
+	if (atomic_load(&partition->is_made) || atomic_load(&partition->is_given_up))
+		return;
+	CUstreamCaptureMode mode = relax_capture();
+	reason = make(device, context);
+	restore_capture(mode);
+	if (reason == NULL)
+		atomic_store(&partition->is_made, true);
+	else
+		give_up(device, reason);
+}
+
+static struct lanes *lanes_in(unsigned device, CUcontext context)
+{
+	struct partition *partition = &partitions[device];
+
+	return atomic_load(&partition->is_made) && partition->lanes.primary == context
+		       ? &partition->lanes
+		       : NULL;
+}
+
+/* A context that no partition is known for. */
+COLD static struct lanes *begin(CUcontext context)
+{
+	CUdevice device;
+
+	if (driver_real.cuCtxGetDevice(&device) != CUDA_SUCCESS ||
+		(unsigned)device >= MAX_DEVICES || atomic_load(&wishes[device].sm_count) == 0 ||
+		atomic_load(&partitions[device].is_given_up))
+		return NULL;
+	if (!is_primary((unsigned)device, context)) {
+		give_up((unsigned)device, "the program has contexts of its own");
+		return NULL;
+	}
+	lock_take(&partitions[device].making);
+	make_or_give_up((unsigned)device, context);
+	lock_drop(&partitions[device].making);
+	return lanes_in((unsigned)device, context);
+}
+
+struct lanes *partition_current(void)
+{
+	unsigned count = atomic_load_explicit(&wish_count, memory_order_relaxed);
+	CUcontext context;
+
+	if (count == 0 || driver_real.cuCtxGetCurrent(&context) != CUDA_SUCCESS || context == NULL)
+		return NULL;
+	for (unsigned i = 0; i < count; i++) {
+		struct lanes *lanes = lanes_in(i, context);
+		if (lanes != NULL)
+			return lanes;
+	}
+	return begin(context);
+}
+
+struct lanes *partition_at(unsigned place)
+{
+	return atomic_load(&partitions[place].is_made) ? &partitions[place].lanes : NULL;
+}
+
+unsigned partition_places(void)
+{
+	return atomic_load_explicit(&wish_count, memory_order_relaxed);
+}
+
+unsigned partition_sm_count(unsigned device)
+{
+	if (device >= MAX_DEVICES || atomic_load(&partitions[device].is_given_up))
+		return 0;
+	return atomic_load(&wishes[device].sm_count);
+}
+
+/* Its streams and events are gone with it. */
+void partition_forget(unsigned device)
+{
+	if (device >= MAX_DEVICES || !atomic_load(&partitions[device].is_made))
+		return;
+	atomic_store(&partitions[device].is_made, false);
+	partitions[device].lanes = (struct lanes){0};
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The driver's functions that take a stream, with the program's streams exchanged for those of the
+ * partition. Most need no more than that and are in assembly; here are the others.
+ */
+#include "partition/streams.h"
+#include "partition/partition.h"
+
+#include <stddef.h>
+
+static bool is_legacy(CUstream stream)
+{
+	return stream == NULL || stream == CU_STREAM_LEGACY;
+}
+
+/* What stands for a default stream; the stream itself for others, and without a partition. */
+CUstream streams_handle(CUstream stream)
+{
+	if (!is_legacy(stream) && stream != CU_STREAM_PER_THREAD)
+		return stream;
+	struct lanes *lanes = partition_current();
+	if (lanes == NULL)
+		return stream;
+	if (is_legacy(stream))
+		return lanes->legacy;
+	CUstream lane = lanes_of_thread(lanes);
+	return lane != NULL ? lane : stream;
+}
+
+CUstream streams_question(CUstream stream)
+{
+	return is_legacy(stream) ? stream : streams_handle(stream);
+}
+
+CUstream streams_work(CUstream stream)
+{
+	if (is_legacy(stream)) {
+		struct lanes *lanes = partition_current();
+		if (lanes == NULL)
+			return stream;
+		lanes_order_legacy(lanes);
+		return lanes->legacy;
+	}
+	stream = streams_handle(stream);
+	for (unsigned i = 0; i < partition_places(); i++) {
+		struct lanes *lanes = partition_at(i);
+		if (lanes != NULL)
+			lanes_order(lanes, stream);
+	}
+	return stream;
+}
+
+static CUstream of_thread(CUstream stream)
+{
+	return stream == NULL ? CU_STREAM_PER_THREAD : stream;
+}
+
+CUstream streams_handle_ptsz(CUstream stream)
+{
+	return streams_handle(of_thread(stream));
+}
+
+CUstream streams_question_ptsz(CUstream stream)
+{
+	return streams_question(of_thread(stream));
+}
+
+CUstream streams_work_ptsz(CUstream stream)
+{
+	return streams_work(of_thread(stream));
+}
+
+void streams_whole(void)
+{
+	struct lanes *lanes = partition_current();
+
+	if (lanes != NULL)
+		lanes_order_whole(lanes);
+}
+
+void streams_whole_ptsz(void)
+{
+	struct lanes *lanes = partition_current();
+
+	if (lanes != NULL)
+		lanes_order_whole_thread(lanes);
+}
+
+CUresult CUDAAPI beneath_cuStreamCreateWithPriority(
+	CUstream *ret_stream, unsigned int flags, int priority)
+{
+	struct lanes *lanes = partition_current();
+
+	if (lanes == NULL)
+		return driver_real.cuStreamCreateWithPriority(ret_stream, flags, priority);
+	return lanes_create(lanes, ret_stream, flags, priority);
+}
+
+CUresult CUDAAPI beneath_cuStreamCreate(CUstream *ret_stream, unsigned int flags)
+{
+	struct lanes *lanes = partition_current();
+
+	if (lanes == NULL)
+		return driver_real.cuStreamCreate(ret_stream, flags);
+	return lanes_create(lanes, ret_stream, flags, 0);
+}
+
+static void forget(CUstream stream)
+{
+	for (unsigned i = 0; i < partition_places(); i++) {
+		struct lanes *lanes = partition_at(i);
+		if (lanes != NULL)
+			lanes_forget(lanes, stream);
+	}
+}
+
+CUresult CUDAAPI beneath_cuStreamDestroy_v2(CUstream stream)
+{
+	forget(stream);
+	return driver_real.cuStreamDestroy_v2(stream);
+}
+
+CUresult CUDAAPI beneath_cuStreamDestroy(CUstream stream)
+{
+	forget(stream);
+	return driver_real.cuStreamDestroy(stream);
+}
+
+/* Streams of a partition never block; the program is told what it asked for. */
+static CUresult show_flags(CUstream stream, CUresult result, unsigned int *flags)
+{
+	for (unsigned i = 0; i < partition_places() && result == CUDA_SUCCESS; i++) {
+		struct lanes *lanes = partition_at(i);
+		if (lanes != NULL && lanes_blocks(lanes, stream))
+			*flags &= ~(unsigned)CU_STREAM_NON_BLOCKING;
+	}
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamGetFlags(CUstream stream, unsigned int *flags)
+{
+	return show_flags(stream, driver_real.cuStreamGetFlags(stream, flags), flags);
+}
+
+CUresult CUDAAPI beneath_cuStreamGetFlags_ptsz(CUstream stream, unsigned int *flags)
+{
+	return show_flags(stream, driver_real.cuStreamGetFlags_ptsz(stream, flags), flags);
+}
+
+/* The program knows the primary context, and no partition. */
+static CUresult show_context(CUresult result, CUcontext *context)
+{
+	for (unsigned i = 0; i < partition_places() && result == CUDA_SUCCESS; i++) {
+		struct lanes *lanes = partition_at(i);
+		if (lanes != NULL && *context == lanes->green_context)
+			*context = lanes->primary;
+	}
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamGetCtx(CUstream stream, CUcontext *context)
+{
+	return show_context(driver_real.cuStreamGetCtx(stream, context), context);
+}
+
+CUresult CUDAAPI beneath_cuStreamGetCtx_ptsz(CUstream stream, CUcontext *context)
+{
+	return show_context(driver_real.cuStreamGetCtx_ptsz(stream, context), context);
+}
+
+/* The partition that a green context is, NULL for the program's own. */
+static struct lanes *of_green(CUgreenCtx green)
+{
+	for (unsigned i = 0; green != NULL && i < partition_places(); i++) {
+		struct lanes *lanes = partition_at(i);
+		if (lanes != NULL && lanes->green == green)
+			return lanes;
+	}
+	return NULL;
+}
+
+static CUresult show_contexts(CUresult result, CUcontext *context, CUgreenCtx *green)
+{
+	struct lanes *lanes = result == CUDA_SUCCESS && green != NULL ? of_green(*green) : NULL;
+
+	if (lanes != NULL) {
+		*green = NULL;
+		*context = lanes->primary;
+	}
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamGetCtx_v2(CUstream stream, CUcontext *context, CUgreenCtx *green)
+{
+	return show_contexts(driver_real.cuStreamGetCtx_v2(stream, context, green), context, green);
+}
+
+CUresult CUDAAPI beneath_cuStreamGetCtx_v2_ptsz(
+	CUstream stream, CUcontext *context, CUgreenCtx *green)
+{
+	return show_contexts(
+		driver_real.cuStreamGetCtx_v2_ptsz(stream, context, green), context, green);
+}
+
+CUresult CUDAAPI beneath_cuStreamGetGreenCtx(CUstream stream, CUgreenCtx *green)
+{
+	CUresult result = driver_real.cuStreamGetGreenCtx(stream, green);
+
+	if (result == CUDA_SUCCESS && of_green(*green) != NULL)
+		*green = NULL;
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamCopyAttributes(CUstream to, CUstream from)
+{
+	return driver_real.cuStreamCopyAttributes(streams_handle(to), streams_handle(from));
+}
+
+CUresult CUDAAPI beneath_cuStreamCopyAttributes_ptsz(CUstream to, CUstream from)
+{
+	return driver_real.cuStreamCopyAttributes_ptsz(
+		streams_handle_ptsz(to), streams_handle_ptsz(from));
+}
+
+CUresult CUDAAPI beneath_cuLaunchKernelEx(
+	const CUlaunchConfig *config, CUfunction f, void **params, void **extra)
+{
+	if (config == NULL)
+		return driver_real.cuLaunchKernelEx(config, f, params, extra);
+	CUlaunchConfig confined = *config;
+	confined.hStream = streams_work(config->hStream);
+	return driver_real.cuLaunchKernelEx(&confined, f, params, extra);
+}
+
+CUresult CUDAAPI beneath_cuLaunchKernelEx_ptsz(
+	const CUlaunchConfig *config, CUfunction f, void **params, void **extra)
+{
+	if (config == NULL)
+		return driver_real.cuLaunchKernelEx_ptsz(config, f, params, extra);
+	CUlaunchConfig confined = *config;
+	confined.hStream = streams_work_ptsz(config->hStream);
+	return driver_real.cuLaunchKernelEx_ptsz(&confined, f, params, extra);
+}
+
+/* Programs size their work by the SMs that they are told of. */
+CUresult CUDAAPI beneath_cuDeviceGetAttribute(
+	int *ret_value, CUdevice_attribute attribute, CUdevice device)
+{
+	CUresult result = driver_real.cuDeviceGetAttribute(ret_value, attribute, device);
+	unsigned sm_count = result == CUDA_SUCCESS ? partition_sm_count((unsigned)device) : 0;
+
+	if (attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT && sm_count != 0)
+		*ret_value = (int)sm_count;
+	return result;
+}
+
+/* Hooks that nothing but the partition needs. */
+#define STREAM_HOOK(symbol)
+#define STREAM_HOOK_IN_C(symbol)                \
+	extern __typeof__(symbol) hook_##symbol \
+		__attribute__((alias("beneath_" #symbol), visibility("hidden")));
+#include "partition/streams_hooks.def"
+#undef STREAM_HOOK
+#undef STREAM_HOOK_IN_C
+
+void *streams_beneath[STREAMS_COUNT];
+
+static const struct {
+	size_t offset;
+	void (*function)(void);
+} rows[STREAMS_COUNT] = {
+#define STREAM(symbol, position, kind) \
+	{offsetof(struct driver, symbol), (void (*)(void))beneath_##symbol},
+#define STREAM_IN_C(symbol) {offsetof(struct driver, symbol), (void (*)(void))beneath_##symbol},
+#include "partition/streams.def"
+#undef STREAM
+#undef STREAM_IN_C
+};
+
+/* What this driver lacks goes on answering so. */
+void partition_stand_between(void)
+{
+	for (unsigned i = 0; i < STREAMS_COUNT; i++) {
+		void **slot = (void **)((char *)&driver + rows[i].offset);
+		streams_beneath[i] = *slot;
+		if (*slot != driver_absent())
+			*slot = (void *)rows[i].function;
+	}
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * What stands between the hooks and the driver's functions that take a stream (streams.def).
+ * Internal to the partition.
+ */
+#ifndef CUSLICE_PARTITION_STREAMS_H
+#define CUSLICE_PARTITION_STREAMS_H
+
+#include "partition/lanes.h"
+
+/* The partition of the current context, made where it is wished for and was not tried. NULL where
+ * it has none. */
+struct lanes *partition_current(void);
+
+/* Those that there are: at places below partition_places(), NULL where there is none. */
+unsigned partition_places(void);
+struct lanes *partition_at(unsigned place);
+
+/* Called from streams_thunks.S, each in place of what it is given. For functions that
+ *   work      submit work to the stream
+ *   handle    ask or set something of it
+ *   question  answer for the legacy stream as if there were no partition
+ *   whole     take no stream: these run on the driver's own default stream
+ * The _ptsz ones are for functions to which NULL means the thread's stream.
+ */
+CUstream streams_work(CUstream stream);
+CUstream streams_work_ptsz(CUstream stream);
+CUstream streams_handle(CUstream stream);
+CUstream streams_handle_ptsz(CUstream stream);
+CUstream streams_question(CUstream stream);
+CUstream streams_question_ptsz(CUstream stream);
+void streams_whole(void);
+void streams_whole_ptsz(void);
+
+/* What stands before the driver, and what it leads to. */
+enum streams_row {
+#define STREAM(symbol, position, kind) STREAM_##symbol,
+#define STREAM_IN_C(symbol)            STREAM_##symbol,
+#include "partition/streams.def"
+#undef STREAM
+#undef STREAM_IN_C
+	STREAMS_COUNT
+};
+#define STREAM(symbol, position, kind) __typeof__(symbol) beneath_##symbol;
+#define STREAM_IN_C(symbol)            __typeof__(symbol) beneath_##symbol;
+#include "partition/streams.def"
+#undef STREAM
+#undef STREAM_IN_C
+extern void *streams_beneath[STREAMS_COUNT] __attribute__((visibility("hidden")));
+
+#endif

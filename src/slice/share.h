@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Hands the share of a device to those who keep it, as the mechanism says: all of it to the
+ * governor, or a number of SMs to the partition and to the governor what that leaves to take off.
+ */
+#ifndef CUSLICE_SLICE_SHARE_H
+#define CUSLICE_SLICE_SHARE_H
+
+#include "config/config.h"
+
+#include <stdint.h>
+
+/* The device, with `sms` SMs in all, is to keep that share, or less if it did already. Threads: one
+ * caller. */
+void share_set(unsigned device, uint32_t ppm, enum config_mechanism mechanism, unsigned sms);
+
+/* The same later on, when a partition can no longer be changed. Threads: any. */
+void share_tighten(unsigned device, uint32_t ppm);
+
+#endif
