@@ -16,6 +16,7 @@ from sharing import OFF_TOGETHER, name_of, names_of, queues
 
 MS = NS_PER_MS
 FINE = "1ms"
+COARSE = "50ms"  # hundreds of processes are asked for, dead ones too
 
 GIVEN_BACK_NS = 50 * MS   # and the longest command
 LEAST_BORROWED = 95       # % of what a neighbour leaves idle
@@ -138,7 +139,7 @@ def check_kills(bench, options, survivors, victims):
     after_s = QUICK_AFTER_S if options.quick else AFTER_S
     left_s = SETTLED_S + after_s + 2
     dice = random.Random(options.seed)
-    with bench.stage([tenant.load for tenant in survivors + victims], "20ms") as stage:
+    with bench.stage([tenant.load for tenant in survivors + victims], COARSE) as stage:
         running = [stage.start(seconds + left_s, tenant.load, tenant.share, tenant.more)
                    for tenant in survivors]
         pairs = [(tenant, stage.start(seconds + left_s, tenant.load, tenant.share, tenant.more))
