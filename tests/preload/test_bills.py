@@ -3,10 +3,13 @@
 # Copyright the cuslice authors
 #
 # What calls are billed, against what the machine says that they took. Measures time.
+import csv
+import re
 import statistics
+import tempfile
 
 import harness
-from harness import client, fields
+from harness import TREE, client, fields
 
 UNIT_NS = 62500
 TAKES_NS = {"KERNEL": UNIT_NS, "FILL": UNIT_NS, "COPY": UNIT_NS, "GRAPH": 3 * UNIT_NS}
@@ -151,6 +154,51 @@ class Devices(harness.Case):
             # 62.5 ms, of which 20 ms may be used at once
             self.assertGreater(wall_ns, 400_000_000)
             self.assertGreater(billed_ns / used_ns, 0.95)
+
+
+class Document(harness.Case):
+    """What docs/compute.md says of each entry point."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.symbols = {}
+        rows = re.findall(r"^\| (`cu[^|]*) \| (billed|changes|free|not gateable)",
+                          (TREE / "docs/compute.md").read_text(encoding="utf-8"), re.M)
+        for entry_points, how in rows:
+            cls.symbols.setdefault(how, set()).update(re.findall(r"`(\w+)`", entry_points))
+
+    def test_what_is_billed_is_called(self):
+        text = (TREE / "tests/preload/bills.def").read_text(encoding="utf-8")
+        called = re.findall(r"^CALL\((\w+), \w+, (\w+),", text, re.M)
+        self.assertEqual(self.symbols["billed"],
+                         {symbol for symbol, kind in called if kind in TAKES_NS})
+        changes = (TREE / "tests/preload/changes.c").read_text(encoding="utf-8")
+        self.assertEqual(self.symbols["changes"],
+                         set(re.findall(r'^\t{"(\w+)", ', changes, re.M)))
+
+    def test_what_is_free_is_the_drivers_own(self):
+        free = self.symbols["free"] | self.symbols["not gateable"]
+        with (TREE / "tests/data/driver-procmap.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["abi_symbol"] in free]
+        # those for graphics are in no driver that is linked without it
+        self.assertEqual({symbol for symbol in free if not symbol.startswith("cuGL")},
+                         {row["abi_symbol"] for row in rows})
+        with tempfile.NamedTemporaryFile("w", suffix=".csv") as table:
+            print("name,version,flags,symbol", file=table)
+            for row in rows:
+                flags = 1 if row["per_thread"] == "-" else 2
+                print(row["name"], row["min_cuda_version"], flags, row["abi_symbol"], sep=",",
+                      file=table, flush=True)
+            with harness.Machine() as machine:
+                bare = self.finished(machine.run(client("lookups"), table.name))
+                sliced = self.finished(machine.run(client("lookups"), table.name,
+                                                   limits={"COMPUTE": "50%"}))
+        self.assertEqual(sliced, bare)
+        lines = sliced.splitlines()
+        self.assertEqual(len(lines), len(rows))
+        for line in lines:
+            self.assertIn(" libcuda.so.1+0x", line)
+            self.assertTrue(line.endswith(" same"), line)
 
 
 if __name__ == "__main__":
