@@ -11,7 +11,7 @@ from cells import Load, Tenant
 from checks import Check, at_least, at_most, within
 from figures import NS_PER_MS, NS_PER_S, all_begun_ns, figures_of, lag_ns, late_ns, \
     longest_stall_ns, windows_sliding
-from machine import Failed
+from machine import Failed, TooLittle
 from sharing import OFF_TOGETHER, name_of, names_of, queues
 
 MS = NS_PER_MS
@@ -125,7 +125,7 @@ def judge_survivor(trace, tenant, number, begun_ns, killed_ns, after_s, room):
     least = min(windows_sliding(trace, first, last))
     after = figures_of(trace, SETTLED_S, after_s, tenant.share, killed_ns)
     if after is None:
-        raise Failed("too little was seen after the last kill")
+        raise TooLittle("too little was seen after the last kill")
     return [
         at_least(f"least second of survivor {number}", least,
                  tenant.share - OFF_WHILE_KILLED - room),
@@ -151,7 +151,7 @@ def check_kills(bench, options, survivors, victims):
     traces = [stage.trace(process) for process in running]
     begun_ns = all_begun_ns(traces)
     if begun_ns is None:
-        raise Failed("a survivor never used the GPU")
+        raise TooLittle("a survivor never used the GPU")
     found = [Check("killed", "all others ended by themselves", kills, "times", False)]
     for number, (trace, tenant) in enumerate(zip(traces, survivors), 1):
         found += judge_survivor(trace, tenant, number, begun_ns, killed_ns, after_s, options.room)
@@ -181,7 +181,7 @@ def check_disturbed(bench, options, survivor, victim, times, disturb):
         stage.finish(running)
     trace = stage.trace(running)
     if trace.begin() is None:
-        raise Failed("the survivor never used the GPU")
+        raise TooLittle("the survivor never used the GPU")
     return max(stall_after_ms(trace, at_ns) for at_ns in done)
 
 
@@ -230,7 +230,7 @@ def check_hang(bench, options, survivor, hanging):
         stage.finish(running)
     trace = stage.trace(running)
     if trace.begin() is None or stage.trace(other).begin() is None:
-        raise Failed("one of them never used the GPU")
+        raise TooLittle("one of them never used the GPU")
     return longest_stall_ns(trace, trace.since(at_ns), trace.since(at_ns + 2 * NS_PER_S)) / MS
 
 

@@ -25,6 +25,10 @@ def clean_environment():
             if not name.startswith(("CUSLICE_", "SIMGPU_", "CUDA_")) and name != "LD_PRELOAD"}
 
 
+class TooLittle(Failed):
+    """The computer was so busy that nothing can be said; once more may help."""
+
+
 class Bench:
     """The programs of a build folder. more: variables for the limited programs; settings: of the
     machine, "KEY=VALUE" each."""

@@ -6,7 +6,7 @@
 from cells import Load, Tenant
 from checks import at_least, at_most, within
 from figures import BUSY, NS_PER_MS, all_begun_ns, figures_of
-from machine import Failed
+from machine import TooLittle
 
 MS = NS_PER_MS
 US = 1000
@@ -42,7 +42,7 @@ def run_alone(bench, options, load, share, more=(), seconds=ALONE_S):
     (trace, said), = bench.run([(load, share, more)], options.warmup + seconds + 0.3)
     figures = figures_of(trace, options.warmup, seconds, share or 100)
     if figures is None:
-        raise Failed(f"{load}: too little of a run was seen")
+        raise TooLittle(f"{load}: too little of a run was seen")
     return figures, said
 
 
@@ -52,11 +52,11 @@ def run_together(bench, options, tenants, seconds):
     done = bench.run(programs, options.warmup + seconds + SPARE_S)
     begun_ns = all_begun_ns([trace for trace, _ in done])
     if begun_ns is None:
-        raise Failed(f"{names_of(tenants)}: one of them never used the GPU")
+        raise TooLittle(f"{names_of(tenants)}: one of them never used the GPU")
     found = [(figures_of(trace, options.warmup, seconds, tenant.share, begun_ns), said)
              for (trace, said), tenant in zip(done, tenants)]
     if any(figures is None for figures, _ in found):
-        raise Failed(f"{names_of(tenants)}: too little of a run was seen")
+        raise TooLittle(f"{names_of(tenants)}: too little of a run was seen")
     return found
 
 
