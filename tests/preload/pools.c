@@ -58,6 +58,8 @@ static void wait_for_test(const char *key)
 	char line[100];
 
 	must(cu.cuMemGetInfo_v2(&free_bytes, &total_bytes), "cuMemGetInfo");
+	if (free_bytes != quota - used_bytes())
+		say("free %zu, used %llu", free_bytes, (unsigned long long)used_bytes());
 	must_be(free_bytes == quota - used_bytes(), "free is what is not used");
 	say("%s %llu", key, (unsigned long long)used_bytes());
 	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");

@@ -103,7 +103,7 @@ static unsigned rage(unsigned count, uint64_t span_ns, unsigned least_deaths)
 	uint64_t random = 42, start_ns = clock_now_ns(), past_ns = 0;
 	unsigned deaths = 0;
 
-	while (past_ns < span_ns || (deaths < least_deaths && past_ns < 5 * span_ns)) {
+	while (past_ns < span_ns || (deaths < least_deaths && past_ns < 10 * span_ns)) {
 		past_ns = clock_now_ns() - start_ns;
 		unsigned i = (unsigned)random_between(&random, 0, count / 4 - 1);
 		unsigned what = (unsigned)random_between(&random, 0, 3);
