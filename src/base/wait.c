@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-void wait_at_most(_Atomic uint32_t *word, uint32_t seen, uint64_t ns)
+static void wait_on(_Atomic uint32_t *word, int operation, uint32_t seen, uint64_t ns)
 {
 	int saved_errno = errno;
 	struct timespec span = {
@@ -18,16 +18,36 @@ void wait_at_most(_Atomic uint32_t *word, uint32_t seen, uint64_t ns)
 		.tv_nsec = (long)(ns % NS_PER_S),
 	};
 
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &span, NULL, 0);
+	syscall(SYS_futex, word, operation, seen, &span, NULL, 0);
 	errno = saved_errno;
 }
 
-void wait_wake_all(_Atomic uint32_t *word)
+static void wake_all(_Atomic uint32_t *word, int operation)
 {
 	int saved_errno = errno;
 
 	/* release: whoever sees the change by an acquire sees all that came before */
 	atomic_fetch_add_explicit(word, 1, memory_order_release);
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	syscall(SYS_futex, word, operation, INT_MAX, NULL, NULL, 0);
 	errno = saved_errno;
+}
+
+void wait_at_most(_Atomic uint32_t *word, uint32_t seen, uint64_t ns)
+{
+	wait_on(word, FUTEX_WAIT_PRIVATE, seen, ns);
+}
+
+void wait_wake_all(_Atomic uint32_t *word)
+{
+	wake_all(word, FUTEX_WAKE_PRIVATE);
+}
+
+void wait_shared_at_most(_Atomic uint32_t *word, uint32_t seen, uint64_t ns)
+{
+	wait_on(word, FUTEX_WAIT, seen, ns);
+}
+
+void wait_shared_wake_all(_Atomic uint32_t *word)
+{
+	wake_all(word, FUTEX_WAKE);
 }

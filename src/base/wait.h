@@ -17,4 +17,9 @@ void wait_at_most(_Atomic uint32_t *word, uint32_t seen, uint64_t ns);
 /* Changes the word (release) and wakes all that wait for it. Keeps errno. */
 void wait_wake_all(_Atomic uint32_t *word);
 
+/* The same for a word that processes share. Whoever else may write there can make the wait shorter,
+ * not longer. */
+void wait_shared_at_most(_Atomic uint32_t *word, uint32_t seen, uint64_t ns);
+void wait_shared_wake_all(_Atomic uint32_t *word);
+
 #endif

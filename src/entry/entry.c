@@ -12,6 +12,7 @@
 #include "ledger/ledger.h"
 #include "partition/partition.h"
 #include "slice/slice.h"
+#include "token/token.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -198,8 +199,8 @@ static void start(const struct surroundings *around)
 			"another copy of cuslice was loaded first; this one is off");
 		config.is_disabled = true;
 	}
-	if (!ledger_init() || !governor_init() || !partition_init() || !slice_init() ||
-		!hooks_init())
+	if (!ledger_init() || !token_init() || !governor_init() || !partition_init() ||
+		!slice_init() || !hooks_init())
 		config_add_problem(&config, "no memory to keep limits in");
 	driver_fill(&around->libcuda);
 	features = wanted_features();

@@ -3,6 +3,7 @@
  */
 #include "governor/flights.h"
 #include "base/clock.h"
+#include "token/token_protocol.h"
 
 /* By so much a sample may seem longer than the time it stands for: commands that differ much do,
  * and others make up for it. */
@@ -23,6 +24,26 @@ void flights_bill(struct device *dev, int64_t used_ns)
 	atomic_fetch_add_explicit(&dev->billed_ns, used_ns, memory_order_relaxed);
 }
 
+/* What others let go before and still have on the device when it is admitted may run beside it too,
+ * so it counts as used after that. */
+static uint64_t others_before_ns(struct device *dev, uint64_t now_ns)
+{
+	if (dev->token == NULL)
+		return 0;
+	uint64_t drain_ns = token_others_drain_ns(dev->token, now_ns);
+	uint64_t beside_ns = drain_ns > now_ns ? drain_ns - now_ns : 0;
+	return token_others_used_ns(dev->token) - beside_ns;
+}
+
+/* GPU time of others that its measurement may contain. */
+static uint64_t beside_ns(const struct device *dev, const struct flight *flight)
+{
+	if (dev->token == NULL)
+		return 0;
+	int64_t used_ns = (int64_t)(token_others_used_ns(dev->token) - flight->others_ns);
+	return used_ns > 0 ? (uint64_t)used_ns : 0;
+}
+
 struct flight *flights_begin(
 	struct device *dev, const struct command *command, uint64_t predicted_ns, uint64_t now_ns)
 {
@@ -37,6 +58,7 @@ struct flight *flights_begin(
 		.predicted_ns = predicted_ns,
 		.admitted_ns = now_ns,
 		.running_ns = now_ns,
+		.others_ns = others_before_ns(dev, now_ns),
 	};
 	*dev->newest_next = flight;
 	dev->newest_next = &flight->next;
@@ -153,12 +175,14 @@ void flights_lose(struct device *dev, struct meter *meter, uint64_t now_ns)
 }
 
 /* What a command took, between the least and the most that its measurement allows: what its kind
- * was seen to take so far, where that is between them. */
-static uint64_t likely_ns(
-	const struct costs *costs, const struct flight *flight, const struct meter_reading *reading)
+ * was seen to take so far, where that is between them. Beside others on other streams it is billed
+ * for what they did not cover, of which no kind says what is usual. */
+static uint64_t likely_ns(const struct costs *costs, const struct flight *flight,
+	const struct meter_reading *reading, uint64_t beside_ns)
 {
 	uint64_t most_ns = flight->is_dense ? reading->fresh_ns : reading->length_ns;
-	uint64_t least_ns = most_ns > reading->slack_ns ? most_ns - reading->slack_ns : 0;
+	uint64_t slack_ns = beside_ns + (flight->is_dense ? 0 : reading->slack_ns);
+	uint64_t least_ns = most_ns > slack_ns ? most_ns - slack_ns : 0;
 	uint64_t usual_ns = costs_expect(costs, flight->key, most_ns);
 
 	if (usual_ns < least_ns)
@@ -171,13 +195,14 @@ static uint64_t likely_ns(
  * now much the average is low while many go, and high while few do, so that without this a third of
  * their time went unbilled. One that may have been held up by the host speaks for itself alone, and
  * nothing takes longer than the time that has passed. */
-static int64_t sampled_ns(const struct flight *flight, uint64_t used_ns, uint64_t now_ns)
+static int64_t sampled_ns(
+	const struct flight *flight, uint64_t used_ns, uint64_t doubt_ns, uint64_t now_ns)
 {
 	uint64_t apart_ns = used_ns > flight->predicted_ns ? used_ns - flight->predicted_ns
 							   : flight->predicted_ns - used_ns;
 	uint64_t most_ns = now_ns - flight->since_ns + SAMPLE_ERROR_NS;
 
-	if (flight->stands_for_ns == 0 || apart_ns <= flight->gaps.doubt_ns)
+	if (flight->stands_for_ns == 0 || apart_ns <= doubt_ns)
 		return (int64_t)used_ns;
 	uint64_t others_ns = flight->stands_for_ns - flight->predicted_ns;
 	unsigned __int128 scaled_ns =
@@ -190,8 +215,10 @@ static int64_t sampled_ns(const struct flight *flight, uint64_t used_ns, uint64_
 static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
 	const struct meter_reading *reading, uint64_t now_ns)
 {
-	uint64_t used_ns = flight->is_dense ? reading->fresh_ns : likely_ns(costs, flight, reading);
-	int64_t beyond_ns = sampled_ns(flight, used_ns, now_ns) - (int64_t)flight->predicted_ns;
+	uint64_t others_ns = beside_ns(dev, flight);
+	uint64_t used_ns = likely_ns(costs, flight, reading, others_ns);
+	int64_t beyond_ns = sampled_ns(flight, used_ns, flight->gaps.doubt_ns + others_ns, now_ns) -
+			    (int64_t)flight->predicted_ns;
 
 	flights_bill(dev, beyond_ns);
 	dev->drained_at_ns += beyond_ns;

@@ -27,6 +27,8 @@
  * so under a share too, up to so many. */
 #define MAX_JOINED 16
 
+struct token_seat;
+
 struct flight {
 	struct flight *next;
 	uint64_t key; /* 0: it teaches nothing */
@@ -36,6 +38,7 @@ struct flight {
 	uint64_t stands_for_ns; /* predicted work, with its own, that it is the sample of; or 0 */
 	uint64_t since_ns;      /* none of which was let go before */
 	uint64_t running_ns;    /* when it was last known not to have ended */
+	uint64_t others_ns;     /* GPU time that other processes had used when it was admitted */
 	struct meter *meter;    /* NULL: not measured, stays billed as predicted */
 	struct meter_pair pair;
 	struct meter_gaps gaps;
@@ -47,6 +50,19 @@ struct flight {
 struct device {
 	struct lock lock; /* held for bookkeeping only, never while waiting or launching */
 	bool is_started;
+	unsigned number;
+	struct governor_front *front;
+	struct governor_terms terms;
+
+	struct token_seat *token;   /* among the processes at the device; NULL where it has none */
+	bool is_shared;             /* there are others */
+	unsigned wanting;           /* launches that wait for the token */
+	int64_t reported_ns;        /* of billed_ns */
+	bool is_denied;             /* others kept us from what is in the bucket, */
+	uint64_t denied_at_ns;      /* until then at least */
+	uint64_t owed_ns;           /* what was earned meanwhile, and is in the bucket still */
+	uint64_t in_flight_most_ns; /* how much work may be, beyond one command a stream */
+
 	_Atomic uint32_t turn; /* what launches that wait sleep on */
 	unsigned waiting;
 	bucket_word own_words[BUCKET_WORDS]; /* where no group shares a bucket */
@@ -80,6 +96,12 @@ struct device {
 };
 
 void flights_init(struct device *dev);
+
+/* In governor.c. */
+struct governor_front *governor_front_of(const struct device *dev);
+unsigned governor_number_of(const struct device *dev);
+struct governor_terms governor_terms(unsigned device);
+void governor_move_credit(struct governor_front *front, _Atomic int64_t *credit_ns);
 
 /* Takes GPU time from the bucket; less than nothing gives some back. */
 void flights_bill(struct device *dev, int64_t used_ns);

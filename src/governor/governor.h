@@ -24,13 +24,23 @@ struct command {
 	const void *lane;
 };
 
-/* What a launch touches that the governor need not be asked about. Wiped at fork. */
+/* What a launch touches that the governor need not be asked about. Wiped at fork: then the credit
+ * is the own one again, and there is none. */
 struct governor_front {
-	_Atomic bool is_free;      /* no share to hold: let all go, and lane is none */
-	_Atomic int64_t credit_ns; /* predicted cost that may be spent */
-	const void *_Atomic lane;  /* the one on which it may be: all others are for the governor */
+	_Atomic int64_t own_credit_ns; /* first: credit_at 0 leads here */
+	_Atomic uintptr_t credit_at;   /* where the credit is, from here; see token/ */
+	const void *_Atomic lane; /* the one on which it may be: all others are for the governor */
+	_Atomic bool is_free;     /* no share to hold: let all go, and lane is none */
 	struct costs costs;
 } __attribute__((aligned(64)));
+
+/* Predicted cost that may be spent. */
+static inline _Atomic int64_t *governor_credit(struct governor_front *front)
+{
+	uintptr_t at = atomic_load_explicit(&front->credit_at, memory_order_relaxed);
+
+	return (_Atomic int64_t *)((uintptr_t)front + at);
+}
 
 /* A launch between governor_admit() and governor_submitted(). */
 struct ticket {
@@ -73,6 +83,14 @@ void governor_look_again(void);
  * first launch on the device, and in children that it forks. */
 void governor_set_burst(unsigned device, uint64_t burst_ns);
 
+/* What else was agreed on for a device. Before the first launch; passes to children. */
+struct governor_terms {
+	bool has_turns;  /* goes by turns with others though it has no share */
+	bool may_borrow; /* may use what is idle beyond its share, where others can be seen */
+	bool is_latency; /* goes without the token while it has GPU time */
+};
+void governor_set_terms(unsigned device, const struct governor_terms *terms);
+
 /* A stream began to capture, or ended. While any does, each launch asks the driver about its
  * stream, for captures spread. A count that is wrong costs time, or bills captured work; what
  * captures is never touched, for the driver is always asked before that. */
@@ -91,18 +109,19 @@ static inline bool governor_spend(uint64_t key, const void *lane, struct ticket 
 		ret_ticket->front = NULL;
 		return atomic_load_explicit(&front->is_free, memory_order_relaxed);
 	}
-	int64_t cost_ns = costs_known(&front->costs, key);
+	uint64_t cost_ns = costs_known(&front->costs, key);
 	/* The credit is all that threads agree on here: relaxed. Nothing is taken that is not
 	 * there, not even for a moment: whoever takes the credit back would bill that, and for a
 	 * command that is not known it is 4 s. */
-	int64_t credit_ns = atomic_load_explicit(&front->credit_ns, memory_order_relaxed);
+	_Atomic int64_t *place = governor_credit(front);
+	int64_t credit_ns = atomic_load_explicit(place, memory_order_relaxed);
 	do {
-		if (unlikely(credit_ns < cost_ns))
+		if (unlikely(credit_ns < (int64_t)cost_ns))
 			return false;
-	} while (unlikely(!atomic_compare_exchange_weak_explicit(&front->credit_ns, &credit_ns,
-		credit_ns - cost_ns, memory_order_relaxed, memory_order_relaxed)));
+	} while (unlikely(!atomic_compare_exchange_weak_explicit(place, &credit_ns,
+		credit_ns - (int64_t)cost_ns, memory_order_relaxed, memory_order_relaxed)));
 	ret_ticket->front = front;
-	ret_ticket->cost_ns = (uint64_t)cost_ns;
+	ret_ticket->cost_ns = cost_ns;
 	return true;
 }
 

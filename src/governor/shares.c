@@ -3,6 +3,7 @@
  */
 #include "governor/shares.h"
 #include "base/clock.h"
+#include "base/units.h"
 #include "group/segment.h"
 #include "slice/slice.h"
 
@@ -83,6 +84,25 @@ void shares_tell_group(const struct device *dev, unsigned device, uint64_t now_n
 			device, ran_ns > billed_ns ? ran_ns - billed_ns : 0, drained_at_ns);
 }
 
+/* What is earned while other processes have the device is kept beyond the burst, for their commands
+ * may be long. */
+static void note_owed(struct device *dev, uint64_t now_ns)
+{
+	if (dev->is_denied)
+		dev->owed_ns += (now_ns - dev->denied_at_ns) * dev->bucket.share_ppm / PPM_WHOLE;
+	if (dev->owed_ns > UNBILLED_MOST_NS)
+		dev->owed_ns = UNBILLED_MOST_NS;
+	dev->denied_at_ns = now_ns;
+}
+
+static void spend_owed(struct device *dev)
+{
+	int64_t beyond_ns = dev->bucket.level_ns - (int64_t)dev->bucket.burst_ns;
+
+	if (beyond_ns < (int64_t)dev->owed_ns)
+		dev->owed_ns = beyond_ns > 0 ? (uint64_t)beyond_ns : 0;
+}
+
 /* Bills come before what was earned meanwhile, of which too much would be lost. */
 void shares_fill(struct device *dev, unsigned device, uint64_t now_ns)
 {
@@ -90,9 +110,12 @@ void shares_fill(struct device *dev, unsigned device, uint64_t now_ns)
 
 	if (unbilled_ns > UNBILLED_MOST_NS)
 		unbilled_ns = UNBILLED_MOST_NS;
+	note_owed(dev, now_ns);
+	unbilled_ns += dev->owed_ns;
 	if (has_group(dev) && bucket_overflows(&dev->bucket, now_ns, unbilled_ns))
 		unbilled_ns += segment_unbilled_ns(device);
 	bucket_fill(&dev->bucket, now_ns, unbilled_ns);
+	spend_owed(dev);
 	bucket_set_share(&dev->bucket, governor_share(device));
 	shares_tell_group(dev, device, now_ns);
 }

@@ -230,6 +230,38 @@ static bool prepare(const struct group_identity *group, struct group_reason *ret
 	return is_good;
 }
 
+static bool root_has_file(const struct group_identity *of_root, const char *path)
+{
+	struct group_reason reason;
+	struct stat info;
+
+	return stat_at(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &info) == 0 &&
+	       group_check(of_root, &reason);
+}
+
+bool group_find_device(const struct group_identity *group, const unsigned char uuid[16],
+	char ret_path[GROUP_PATH_LEN], struct group_reason *ret_reason)
+{
+	struct group_identity place = {.kind = GROUP_BY_NAME};
+	char name[sizeof("device-") + 32] = "device-";
+	int saved_errno = errno;
+
+	for (unsigned i = 0; i < 16; i++)
+		snprintf(name + 7 + 2 * i, 3, "%02x", uuid[i]);
+	if (group->kind == GROUP_BY_PATH) {
+		place = *group;
+	} else {
+		folder_of_user(0, place.folder);
+		snprintf(ret_path, GROUP_PATH_LEN, "%s/%s", place.folder, name);
+		if (geteuid() != 0 && !root_has_file(&place, ret_path))
+			folder_of_user(geteuid(), place.folder);
+	}
+	snprintf(ret_path, GROUP_PATH_LEN, "%s/%s", place.folder, name);
+	bool is_good = prepare(&place, ret_reason);
+	errno = saved_errno;
+	return is_good;
+}
+
 bool group_check(const struct group_identity *group, struct group_reason *ret_reason)
 {
 	struct stat info;

@@ -66,6 +66,14 @@ bool group_check(const struct group_identity *group, struct group_reason *ret_re
 /* The same, and makes the folder where it is ours to make. */
 bool group_prepare(const struct group_identity *group, struct group_reason *ret_reason) MUST_CHECK;
 
+/* Makes the folder for what the processes at a device share (token/token.h): that of the group
+ * where a setting names one, else root's where root has a file for the device there, else the
+ * user's own. So tenants of one machine, or of containers that have such a folder in common, find
+ * each other. ret_path  of the file, which may not exist
+ */
+bool group_find_device(const struct group_identity *group, const unsigned char uuid[16],
+	char ret_path[GROUP_PATH_LEN], struct group_reason *ret_reason) MUST_CHECK;
+
 /* The same, and makes this process a member (group/segment.h). Not for GROUP_NONE. */
 bool group_join(const struct group_identity *group, struct group_reason *ret_reason) MUST_CHECK;
 

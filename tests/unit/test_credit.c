@@ -62,10 +62,10 @@ static void what_is_taken_back_is_what_was_not_spent(void **state)
 	for (unsigned i = 0; i < SPENDERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, spend, NULL), 0);
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		atomic_store(&front->credit_ns, GRANTED_NS);
-		for (unsigned k = 0; k < 100 && atomic_load(&front->credit_ns) > 0; k++)
+		atomic_store(governor_credit(front), GRANTED_NS);
+		for (unsigned k = 0; k < 100 && atomic_load(governor_credit(front)) > 0; k++)
 			;
-		int64_t left_ns = atomic_exchange(&front->credit_ns, 0);
+		int64_t left_ns = atomic_exchange(governor_credit(front), 0);
 		wrong += left_ns < 0 || left_ns > GRANTED_NS;
 		billed_ns += (uint64_t)(GRANTED_NS - left_ns);
 	}
@@ -90,13 +90,13 @@ static void nothing_is_spent_on_another_stream(void **state)
 
 	(void)state;
 	setup_front();
-	atomic_store(&front->credit_ns, GRANTED_NS);
+	atomic_store(governor_credit(front), GRANTED_NS);
 	assert_false(governor_spend(CHEAP, (const void *)0x20, &ticket));
-	assert_int_equal(atomic_load(&front->credit_ns), GRANTED_NS);
+	assert_int_equal(atomic_load(governor_credit(front)), GRANTED_NS);
 	atomic_store(&front->is_free, true);
 	assert_true(governor_spend(CHEAP, (const void *)0x20, &ticket));
 	assert_null(ticket.front);
-	assert_int_equal(atomic_load(&front->credit_ns), GRANTED_NS);
+	assert_int_equal(atomic_load(governor_credit(front)), GRANTED_NS);
 	governor_sole_front = NULL;
 	free(front);
 }
