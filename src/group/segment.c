@@ -259,7 +259,7 @@ bool segment_take_in_flight(unsigned device, uint64_t old, uint64_t units)
 	if (unlikely(units > limit || used > limit || units - old > limit - used))
 		return is_done(device, shared, SEGMENT_FULL);
 	lock_take(&member->devices[device].lock);
-	enum segment_answer answer = grow_in_flight(shared, units - old, segment_quota(shared));
+	enum segment_answer answer = grow_in_flight(shared, units - old, limit);
 	lock_drop(&member->devices[device].lock);
 	return is_done(device, shared, answer);
 }
