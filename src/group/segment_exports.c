@@ -91,7 +91,8 @@ static bool has_guests(const struct segment_export *export, unsigned slot)
 {
 	for (unsigned i = 0; i < SEGMENT_SLOTS / 64; i++) {
 		uint64_t own = slot / 64 == i ? UINT64_C(1) << slot % 64 : 0;
-		if ((word_load(&export->guests[i]) & ~own) != 0)
+		/* pairs with segment_exports_enter() */
+		if ((word_load_in_order(&export->guests[i]) & ~own) != 0)
 			return true;
 	}
 	return false;
@@ -158,8 +159,7 @@ bool segment_exports_enter(
 	struct segment_export *export = &exports[id.number - 1];
 
 	set_guest(export, slot, true);
-	word_fence(); /* pairs with the one in look_for_guests() */
-	uint64_t state = word_load(&export->state);
+	uint64_t state = word_load_in_order(&export->state); /* pairs with has_guests() */
 	if (is_open(state) && generation_of(state) == id.generation)
 		return true;
 	set_guest(export, slot, false);
@@ -182,7 +182,6 @@ static bool look_for_guests(
 
 	if (!word_swap(&export->state, state, ending))
 		return false;
-	word_fence(); /* pairs with the one in segment_exports_enter() */
 	bool is_over = !has_guests(export, slot);
 	word_store(&export->state, make_state(generation, slot, is_over ? UNUSED : otherwise));
 	return is_over;

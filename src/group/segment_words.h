@@ -28,14 +28,14 @@ static inline void word_store(segment_word *word, uint64_t value)
 static inline bool word_swap(segment_word *word, uint64_t seen, uint64_t wanted)
 {
 	return atomic_compare_exchange_strong_explicit(
-		word, &seen, wanted, memory_order_acq_rel, memory_order_acquire);
+		word, &seen, wanted, memory_order_seq_cst, memory_order_acquire);
 }
 
-/* What was written before it is seen before what is read after it: of two processes that each write
- * a word and then read the other's, at least one sees what the other has written. */
-static inline void word_fence(void)
+/* Of two processes that each change a word by word_swap() and then read the other's by this, at
+ * least one sees what the other has changed. */
+static inline uint64_t word_load_in_order(const segment_word *word)
 {
-	atomic_thread_fence(memory_order_seq_cst);
+	return atomic_load_explicit(word, memory_order_seq_cst);
 }
 
 /* Says that a loop begins anew and knows no more than when it first began. */
