@@ -24,6 +24,7 @@
 #define WIRE_VERSION      2u
 #define WIRE_MAX_DEVICES  16
 #define WIRE_MAX_DEPS     48
+#define WIRE_MAX_LISTED   128
 #define WIRE_RING_ENTRIES 65536u /* a power of two */
 #define WIRE_MAX_FAILURES 32
 #define WIRE_MAX_KERNELS  64
@@ -44,7 +45,7 @@ enum wire_kind {
 	WIRE_SUBMIT,           /* no reply; one operation, see struct wire_op */
 	WIRE_ACCOUNT,     /* reply; what the process `pid` holds and used on device (0: this one) */
 	WIRE_UNSUPPORTED, /* no reply; counts a call that simgpu does not have, by name */
-	WIRE_NVML_PROCESSES, /* reply; up to WIRE_MAX_DEPS pids and bytes with a context on device
+	WIRE_NVML_PROCESSES, /* reply; up to WIRE_MAX_LISTED pids and bytes with a context on device
 			      */
 	WIRE_ARENA,          /* reply with an fd: a file for the linear memory of this process */
 	WIRE_BLOCK_CREATE, /* reply; a block of bytes on device with one reference; gives its id */
@@ -136,7 +137,7 @@ struct wire_reply {
 	struct {
 		int32_t pid;
 		uint64_t bytes;
-	} processes[WIRE_MAX_DEPS];
+	} processes[WIRE_MAX_LISTED];
 };
 
 /* The completion ring: written by the server, read by the client, in the order in which operations
