@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the cuslice authors
 #
-# Programs that take turns on one GPU, by the account of the machine. Measures time. How exactly
-# shares are kept is for tests/bench/shares to say; this sees that each rule is followed at all.
+# Programs that take turns on one GPU, by the account of the machine. Measures time. What they get
+# is judged by its proportions: where the computer has others to serve, all get less. How exactly
+# shares are kept, and whether all of the time is used, is for tests/bench/shares to say.
 import os
 import random
 import signal
@@ -50,33 +51,39 @@ class Turns(harness.Case):
             time.sleep(0.01)
         time.sleep(BURST_S)
 
-    def assert_use(self, wanted, seconds=1.5, within=6):
+    def parts(self, seconds=1.5):
+        """Of what all have used, in percent."""
         found = self.use(seconds)
-        for use, percent in zip(found, wanted):
-            self.assertLess(abs(use - percent), within, f"{found}, not {wanted}")
+        self.assertGreater(sum(found), 5)
+        return [100 * use / sum(found) for use in found]
+
+    def assert_parts(self, wanted, within=6):
+        found = self.parts()
+        for part, percent in zip(found, wanted):
+            self.assertLess(abs(part - percent), within, f"{found}, not {wanted}")
 
     def test_guarantees(self):
         self.tenant(COMPUTE="70%")
         self.tenant(COMPUTE="30%")
         self.settle()
-        self.assert_use([70, 30])
+        self.assert_parts([70, 30])
 
     def test_guarantees_beyond_the_whole_and_a_borrower(self):
         """The second has a cap of 80 %, of which the first leaves half."""
         self.tenant(COMPUTE="80%", BORROW="yes")
         self.tenant(COMPUTE="80%")
         self.settle()
-        self.assert_use([50, 50])
+        self.assert_parts([50, 50])
         os.kill(self.tenants[1].pid, signal.SIGSTOP)
         time.sleep(0.2)
-        self.assertGreater(self.use(1)[0], 88)
+        self.assertGreater(self.parts(1)[0], 95)
 
     def test_weights_divide_what_guarantees_leave(self):
         self.tenant(COMPUTE="40%")
         self.tenant(WEIGHT="200")
         self.tenant(WEIGHT="100")
         self.settle()
-        self.assert_use([40, 40, 20])
+        self.assert_parts([40, 40, 20])
 
     def test_processes_of_a_group_have_one_guarantee(self):
         name = f"turns-{os.getpid()}-{random.randrange(1 << 32)}"
@@ -85,9 +92,7 @@ class Turns(harness.Case):
         self.tenant(COMPUTE="50%", GROUP=name)
         self.tenant(COMPUTE="50%")
         self.settle()
-        first, second, other = self.use(1.5)
-        self.assertLess(abs(first + second - 50), 7, (first, second, other))
-        self.assertLess(abs(other - 50), 7, (first, second, other))
+        self.assert_parts([25, 25, 50])
 
     @staticmethod
     def remove_group(name):
@@ -102,11 +107,11 @@ class Turns(harness.Case):
         for _ in range(5):
             os.kill(self.tenants[0].pid, signal.SIGSTOP)
             time.sleep(0.12)  # for what it had on the device, and for us to notice
-            self.assertGreater(self.use(0.15)[1], 70)
+            self.assertGreater(self.parts(0.15)[1], 95)
             os.kill(self.tenants[0].pid, signal.SIGCONT)
             time.sleep(random.uniform(0.05, 0.15))
         time.sleep(BURST_S)
-        self.assert_use([50, 50])
+        self.assert_parts([50, 50])
 
     def test_others_run_on_when_some_are_killed(self):
         survivor = self.tenant(COMPUTE="50%")
@@ -118,7 +123,7 @@ class Turns(harness.Case):
             time.sleep(random.uniform(0.05, 0.2))
             victim.kill()
             killed.append(victim)
-        self.assertGreater(self.use(1)[0], 44)
+        self.assertGreater(self.use(1)[0], 5)
         for victim in killed:
             victim.communicate()
         self.assertIsNone(survivor.poll())
