@@ -5,6 +5,7 @@
 # Programs that take turns on one GPU, by the account of the machine. Measures time. What they get
 # is judged by its proportions: where the computer has others to serve, all get less. How exactly
 # shares are kept, and whether all of the time is used, is for tests/bench/shares to say.
+import json
 import os
 import random
 import signal
@@ -63,10 +64,25 @@ class Turns(harness.Case):
             self.assertLess(abs(part - percent), within, f"{found}, not {wanted}")
 
     def test_guarantees(self):
-        self.tenant(COMPUTE="70%")
+        self.tenant(COMPUTE="70%", CLASS="batch", BORROW="no", QUANTUM="2ms")
         self.tenant(COMPUTE="30%")
         self.settle()
         self.assert_parts([70, 30])
+
+    def test_explain_tells_who_is_there(self):
+        self.tenant(COMPUTE="50%")
+        self.tenant(COMPUTE="25%", CLASS="latency", BORROW="yes")
+        self.tenant(WEIGHT="7")
+        self.settle()
+        explain = self.machine.run(str(harness.CUSLICE), "explain", "--json")
+        gpus = json.loads(self.finished(explain))["gpus"]
+        keys = "guarantee_ppm", "weight", "class", "borrow"
+        wanted = [(0, 7, "batch", False), (250000, 2500, "latency", True),
+                  (500000, 5000, "batch", False)]
+        self.assertIn(wanted, [sorted(tuple(tenant[key] for key in keys)
+                                      for tenant in gpu["tenants"]) for gpu in gpus])
+        text = self.finished(self.machine.run(str(harness.CUSLICE), "explain"))
+        self.assertIn("1 process:  25 % guaranteed, may borrow, class latency", text)
 
     def test_guarantees_beyond_the_whole_and_a_borrower(self):
         """The second has a cap of 80 %, of which the first leaves half."""
