@@ -42,7 +42,7 @@ struct cuslice_slice {
 	uint64_t quota_bytes; /* device memory that may be held; CUSLICE_UNLIMITED without quota */
 	uint64_t used_bytes;  /* held and reserved, as counted against the quota */
 	uint64_t gpu_time_ns; /* GPU time billed since the start; 0 without a share */
-	uint32_t share_ppm;   /* 1 .. CUSLICE_WHOLE */
+	uint32_t share_ppm;   /* 1 .. CUSLICE_WHOLE; of the whole group */
 	uint32_t reserved;    /* 0 */
 
 	/* Added later. */
@@ -56,7 +56,8 @@ const char *cuslice_version(void);
 const char *cuslice_error_text(int error);
 
 /* Lowers the quota of `device` to `bytes` (1 or more) if it is higher. What is held already stays;
- * above the new quota, nothing more is granted.
+ * above the new quota, nothing more is granted. It is the quota of the whole group, for as long as
+ * this process lives.
  * Returns CUSLICE_OK (also where the quota was lower), CUSLICE_E_INVALID, CUSLICE_E_NO_DEVICE (only
  * once the devices are known: before, the wish is kept), CUSLICE_E_LATE.
  */

@@ -41,15 +41,7 @@ static struct amount amount_of(const struct config_value *value)
 		return (struct amount){value->compute.ppm, true};
 	if (value->key == CONFIG_COMPUTE)
 		return (struct amount){value->compute.sm_count, false};
-	if (value->key == CONFIG_BURST)
-		return (struct amount){value->burst_ns, false};
-	return (struct amount){0};
-}
-
-/* How a device is shared is no limit: the policy's word comes first, then who speaks first. */
-static bool is_limit(enum config_key key)
-{
-	return key == CONFIG_MEMORY || key == CONFIG_COMPUTE || key == CONFIG_BURST;
+	return (struct amount){value->burst_ns, false};
 }
 
 /* Of two equal values the first one read is said to count. */
@@ -57,8 +49,6 @@ static bool beats(const struct config_value *a, const struct config_value *b)
 {
 	struct amount x = amount_of(a), y = amount_of(b);
 
-	if (!is_limit(a->key))
-		return a->source < b->source || (a->source == b->source && a < b);
 	return x.is_part == y.is_part && (x.number < y.number || (x.number == y.number && a < b));
 }
 
@@ -77,8 +67,6 @@ struct verdict verdict_for_device(const struct config *config, const struct conf
 		if (other->key != value->key || !config_value_counts(config, other, device) ||
 			!beats(other, value))
 			continue;
-		if (!is_limit(value->key))
-			return lost("%s comes first", config_value_origin(config, other).text);
 		bool is_same = amount_of(other).number == amount_of(value).number;
 		return lost("%s %s", is_same ? "the same as" : "not as strict as",
 			config_value_origin(config, other).text);

@@ -4,8 +4,8 @@
 #include "config/config.h"
 #include "config/config_file.h"
 #include "config/config_parse.h"
+#include "config/config_policy.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,54 +77,6 @@ static const char *find_variable(char *const environment[], const char *name)
 			return *environment + len + 1;
 	}
 	return NULL;
-}
-
-static bool is_ini_name(const char *name)
-{
-	size_t len = strlen(name);
-
-	return len > 4 && *name != '.' && strcmp(name + len - 4, ".ini") == 0;
-}
-
-/* The first *.ini behind `last` in the order of names. False behind the last one, with errno set
- * where the folder could not be read to its end. Reading it once for each file needs no memory for
- * a list. */
-static bool next_policy_name(DIR *dir, const char *last, char ret_name[NAME_MAX + 1])
-{
-	const struct dirent *entry;
-
-	*ret_name = '\0';
-	rewinddir(dir);
-	while (errno = 0, (entry = readdir(dir)) != NULL) {
-		if (is_ini_name(entry->d_name) && strcmp(entry->d_name, last) > 0 &&
-			(*ret_name == '\0' || strcmp(entry->d_name, ret_name) < 0))
-			snprintf(ret_name, NAME_MAX + 1, "%s", entry->d_name);
-	}
-	return *ret_name != '\0';
-}
-
-static void read_policy(struct config *config, const char *folder)
-{
-	char last[NAME_MAX + 1] = "", name[NAME_MAX + 1], path[CONFIG_PATH_LEN];
-	bool is_full = false;
-
-	DIR *dir = opendir(folder);
-	if (dir == NULL && errno == ENOENT)
-		return;
-	/* The first file that is one too many is a problem, and the last to be looked at. */
-	while (dir != NULL && !is_full && next_policy_name(dir, last, name)) {
-		is_full = config->file_count == CONFIG_MAX_FILES;
-		if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
-			config_add_problem_in(
-				config, CONFIG_POLICY, "%.200s: its name is too long", path);
-		else
-			config_file_read(config, CONFIG_POLICY, path, false);
-		memcpy(last, name, sizeof(last));
-	}
-	if (!is_full && errno != 0)
-		config_add_problem_in(config, CONFIG_POLICY, "%.200s: %s", folder, strerror(errno));
-	if (dir != NULL)
-		closedir(dir);
 }
 
 /* The plain INI file: the one that is named has to be there. */
@@ -236,7 +188,7 @@ void config_read_from(char *const environment[], const char *policy_dir, bool is
 
 	memset(ret_config, 0, sizeof(*ret_config));
 	if (policy_dir != NULL)
-		read_policy(ret_config, policy_dir);
+		config_policy_read(ret_config, policy_dir);
 	read_environment(ret_config, environment);
 	if (!is_secure)
 		read_defaults(ret_config, environment);
@@ -332,58 +284,6 @@ bool config_limits_memory(const struct config *config)
 bool config_limits_compute(const struct config *config)
 {
 	return limits(config, CONFIG_COMPUTE);
-}
-
-static bool policy_limits_compute(const struct config *config, const struct config_device *device)
-{
-	for (unsigned i = 0; i < config->value_count; i++) {
-		const struct config_value *value = &config->values[i];
-		if (value->key == CONFIG_COMPUTE && value->source == CONFIG_POLICY &&
-			config_value_counts(config, value, device))
-			return true;
-	}
-	return false;
-}
-
-/* The value of the most trusted source that speaks, the first of its. */
-static const struct config_value *first_of(
-	const struct config *config, const struct config_device *device, enum config_key key)
-{
-	const struct config_value *first = NULL;
-	bool is_policys = policy_limits_compute(config, device);
-
-	for (unsigned i = 0; i < config->value_count; i++) {
-		const struct config_value *value = &config->values[i];
-		if (value->key == key && config_value_counts(config, value, device) &&
-			(!is_policys || value->source == CONFIG_POLICY) &&
-			(first == NULL || value->source < first->source))
-			first = value;
-	}
-	return first;
-}
-
-struct config_turns config_turns_of(const struct config *config, const struct config_device *device)
-{
-	const struct config_value *weight = first_of(config, device, CONFIG_WEIGHT);
-	const struct config_value *class = first_of(config, device, CONFIG_CLASS);
-	const struct config_value *borrow = first_of(config, device, CONFIG_BORROW);
-	const struct config_value *quantum = first_of(config, device, CONFIG_QUANTUM);
-
-	return (struct config_turns){
-		.weight = weight != NULL ? weight->weight : 0,
-		.is_latency = class != NULL && class->is_latency,
-		.may_borrow = borrow != NULL && borrow->may_borrow,
-		.quantum_ns = quantum != NULL ? quantum->quantum_ns : 0,
-	};
-}
-
-bool config_wants_turns(const struct config *config)
-{
-	for (unsigned i = 0; i < config->value_count && !config->is_disabled; i++) {
-		if (config->values[i].key == CONFIG_WEIGHT || config->values[i].key == CONFIG_CLASS)
-			return true;
-	}
-	return false;
 }
 
 enum config_mechanism config_mechanism_of(

@@ -134,11 +134,13 @@ static unsigned wanted_features(void)
 	/* A member without limits is held to those of the others. */
 	if (config_limits_memory(&config) || config_names_group(&config))
 		wanted |= FEATURE_MEMORY;
-	if (config_limits_compute(&config) || config_names_group(&config) ||
-		config_wants_turns(&config))
+	if (config_limits_compute(&config) || config_names_group(&config))
 		wanted |= FEATURE_COMPUTE;
 	if (config_wants_partition(&config))
 		wanted |= FEATURE_PARTITION;
+	/* It may limit anything while the program runs. */
+	if (config.has_policy)
+		wanted |= FEATURE_MEMORY | FEATURE_COMPUTE;
 	if (wanted != 0 || config.problem_count > 0)
 		wanted |= FEATURE_ANY;
 	return wanted;

@@ -10,6 +10,7 @@
 #include "governor/shares.h"
 #include "governor/turns.h"
 #include "slice/slice.h"
+#include "slice/watch.h"
 #include "token/token.h"
 
 #define MAX_DEVICES CONFIG_MAX_DEVICES
@@ -27,7 +28,7 @@ bool governor_init(void)
 {
 	for (unsigned i = 0; i < MAX_DEVICES; i++) {
 		shares_set(i, PPM_WHOLE);
-		governor_set_burst(i, SHARES_DEFAULT_BURST_NS);
+		governor_set_burst(i, GOVERNOR_DEFAULT_BURST_NS);
 	}
 	devices = wipe_alloc(MAX_DEVICES * sizeof(*devices));
 	fronts = wipe_alloc(MAX_DEVICES * sizeof(*fronts));
@@ -64,6 +65,11 @@ struct governor_front *governor_find_front(void)
 		(unsigned)device >= atomic_load_explicit(&device_count, memory_order_relaxed))
 		return NULL;
 	return &fronts[device];
+}
+
+void governor_set_terms(unsigned device, const struct governor_terms *terms)
+{
+	terms_of[device] = *terms;
 }
 
 struct governor_terms governor_terms(unsigned device)
@@ -193,12 +199,6 @@ static void set_free(struct device *dev)
 	lock_drop(&dev->lock);
 }
 
-void governor_set_terms(unsigned device, const struct governor_terms *terms)
-{
-	terms_of[device] = *terms;
-	set_free(&devices[device]);
-}
-
 void governor_tighten_share(unsigned device, uint32_t ppm)
 {
 	shares_tighten(device, ppm);
@@ -231,6 +231,7 @@ void governor_wait(const struct command *command, struct ticket *ret_ticket)
 	*ret_ticket = (struct ticket){.stream = command->stream};
 	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
 		return;
+	watch_tell();
 	struct device *dev = &devices[device];
 	if (!is_governed((unsigned)device)) {
 		set_free(dev);

@@ -79,8 +79,8 @@ uint64_t governor_billed_ns(unsigned device); /* GPU time billed to this process
  * taken the last with it. Without it the next launch that is held up notices. */
 void governor_look_again(void);
 
-/* GPU time that may be used at once after a pause, 20 ms at first. Takes effect at the process's
- * first launch on the device, and in children that it forks. */
+/* GPU time that may be used at once after a pause. */
+#define GOVERNOR_DEFAULT_BURST_NS (20 * UINT64_C(1000000))
 void governor_set_burst(unsigned device, uint64_t burst_ns);
 
 /* What else was agreed on for a device. Before the first launch; passes to children. */

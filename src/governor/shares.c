@@ -114,6 +114,7 @@ void shares_fill(struct device *dev, unsigned device, uint64_t now_ns)
 	unbilled_ns += dev->owed_ns;
 	if (has_group(dev) && bucket_overflows(&dev->bucket, now_ns, unbilled_ns))
 		unbilled_ns += segment_unbilled_ns(device);
+	dev->bucket.burst_ns = atomic_load_explicit(&bursts_ns[device], memory_order_relaxed);
 	bucket_fill(&dev->bucket, now_ns, unbilled_ns);
 	spend_owed(dev);
 	bucket_set_share(&dev->bucket, governor_share(device));

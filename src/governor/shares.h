@@ -10,9 +10,6 @@
 #include "base/clock.h"
 #include "governor/flights.h"
 
-/* What a tenant may do at once after a pause, unless governor_set_burst() says otherwise. */
-#define SHARES_DEFAULT_BURST_NS (20 * NS_PER_MS)
-
 /* What this process brings, and tells its group: less than before, or any. Threads: any. */
 void shares_tighten(unsigned device, uint32_t ppm);
 void shares_set(unsigned device, uint32_t ppm);

@@ -5,11 +5,14 @@
  */
 #include "driver/driver.h"
 #include "hooks/contexts.h"
+#include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
+#include "hooks/pending_frees.h"
+#include "hooks/pools.h"
 #include "hooks/reconcile.h"
-#include "hooks/settle.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
+#include "slice/watch.h"
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
@@ -28,7 +31,9 @@ static void show_slice(uint64_t *free_bytes, uint64_t *total_bytes)
 		contexts_see((unsigned)device, context);
 	reconcile_if_stale((unsigned)device);
 	uint64_t quota = smaller(ledger_quota((unsigned)device), *total_bytes);
-	settle_what_came_back((unsigned)device);
+	pending_frees_collect((unsigned)device);
+	pools_settle((unsigned)device);
+	graph_memory_settle((unsigned)device);
 	uint64_t used = ledger_used((unsigned)device);
 	*total_bytes = quota;
 	*free_bytes = smaller(*free_bytes, used < quota ? quota - used : 0);
@@ -49,6 +54,7 @@ CUresult CUDAAPI hook_cuMemGetInfo_v2(size_t *ret_free, size_t *ret_total)
 		return res;
 	uint64_t shown_free = free_bytes, shown_total = total_bytes;
 	show_slice(&shown_free, &shown_total);
+	watch_tell();
 	if (ret_free != NULL)
 		*ret_free = shown_free;
 	if (ret_total != NULL)

@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "base/wipe.h"
 #include "ledger/ledger.h"
+#include "slice/watch.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -76,6 +77,7 @@ COLD void refusals_add(unsigned device, uint64_t bytes)
 	uint64_t count =
 		atomic_fetch_add_explicit(&refusals->count[device], 1, memory_order_relaxed) + 1;
 
+	watch_tell();
 	if (log_level < LOG_INFO)
 		return;
 	_Atomic uint64_t *next_ns = &refusals->next_line_ns[device];

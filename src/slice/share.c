@@ -90,3 +90,13 @@ void share_tighten(unsigned device, uint32_t ppm)
 		;
 	governor_tighten_share(device, duty_of(device, ppm));
 }
+
+void share_change(unsigned device, uint32_t ppm)
+{
+	if (atomic_load(&partitioned[device].ppm) == 0 || partition_sm_count(device) == 0) {
+		governor_set_share(device, ppm);
+		return;
+	}
+	atomic_store(&partitioned[device].ppm, ppm);
+	governor_set_share(device, duty_of(device, ppm));
+}

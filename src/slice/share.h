@@ -18,4 +18,8 @@ void share_set(unsigned device, uint32_t ppm, enum config_mechanism mechanism, u
 /* The same later on, when a partition can no longer be changed. Threads: any. */
 void share_tighten(unsigned device, uint32_t ppm);
 
+/* The share becomes that, be it more or less; with a partition no more than the partition has.
+ * Threads: one caller. */
+void share_change(unsigned device, uint32_t ppm);
+
 #endif

@@ -14,7 +14,7 @@
 #include "slice/device_order.h"
 #include "slice/share.h"
 #include "slice/watch.h"
-#include "slice/turns.h"
+#include "token/token.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -43,45 +43,79 @@ unsigned slice_pending_features(void)
 	return atomic_load_explicit(&wishes.features, memory_order_relaxed);
 }
 
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
+/* What the settings come to on a device. */
+struct limits {
+	uint64_t quota_bytes;
+	uint64_t burst_ns;
+	uint32_t share_ppm;
+};
 
-/* Every quota and share starts without limit; each value that counts can only tighten it. */
-static void apply_limits(
-	unsigned device, const struct config_device *identity, uint64_t device_bytes, uint32_t sms)
+/* Each device as it was found. Passes to children. */
+static struct {
+	struct config_device identity;
+	uint64_t bytes;
+	uint32_t sms;
+	struct limits limits; /* in force */
+} known[CONFIG_MAX_DEVICES];
+
+/* Everything starts without limit; each value that counts can only tighten it. */
+static struct limits limits_of(const struct config *config, unsigned device)
 {
-	const struct config *config = entry_config();
-	uint64_t burst_ns = UINT64_MAX;
-	uint32_t share_ppm = PPM_WHOLE;
+	struct limits limits = {LEDGER_UNLIMITED, UINT64_MAX, PPM_WHOLE};
 
 	for (unsigned i = 0; i < config->value_count; i++) {
 		const struct config_value *value = &config->values[i];
-		if (!config_value_counts(config, value, identity))
+		uint64_t bytes;
+		uint32_t ppm;
+		if (!config_value_counts(config, value, &known[device].identity))
 			continue;
-		if (value->key == CONFIG_MEMORY)
-			ledger_tighten_quota(
-				device, units_resolve_size(value->memory, device_bytes));
-		else if (value->key == CONFIG_COMPUTE)
-			share_ppm = smaller(share_ppm, units_resolve_share(value->compute, sms));
-		else if (value->key == CONFIG_BURST && value->burst_ns < burst_ns)
-			burst_ns = value->burst_ns;
+		if (value->key == CONFIG_MEMORY) {
+			bytes = units_resolve_size(value->memory, known[device].bytes);
+			if (bytes < limits.quota_bytes)
+				limits.quota_bytes = bytes;
+		} else if (value->key == CONFIG_COMPUTE) {
+			ppm = units_resolve_share(value->compute, known[device].sms);
+			if (ppm < limits.share_ppm)
+				limits.share_ppm = ppm;
+		} else if (value->key == CONFIG_BURST && value->burst_ns < limits.burst_ns) {
+			limits.burst_ns = value->burst_ns;
+		}
 	}
-	share_set(device, share_ppm, config_mechanism_of(config, identity), sms);
-	if (burst_ns != UINT64_MAX)
-		governor_set_burst(device, burst_ns);
+	return limits;
 }
 
-static void apply_wishes(unsigned device)
+static uint64_t wished_bytes(unsigned device)
 {
-	uint64_t quota = atomic_load(&wishes.quota_bytes[device]);
-	uint32_t share = atomic_load(&wishes.share_ppm[device]);
+	uint64_t bytes = atomic_load(&wishes.quota_bytes[device]);
 
-	if (quota != 0)
-		ledger_tighten_quota(device, quota);
-	if (share != 0)
-		share_tighten(device, share);
+	return bytes == 0 ? LEDGER_UNLIMITED : bytes;
+}
+
+static uint32_t wished_share(unsigned device)
+{
+	uint32_t ppm = atomic_load(&wishes.share_ppm[device]);
+
+	return ppm == 0 ? PPM_WHOLE : ppm;
+}
+
+/* The program may wish meanwhile, and then tightens what it finds: a wish that came too late to be
+ * seen here must not be lost by what is set here. */
+static void set_limits(unsigned device, struct limits limits)
+{
+	uint64_t bytes;
+	uint32_t ppm;
+
+	do {
+		bytes = wished_bytes(device);
+		ledger_set_quota(device, bytes < limits.quota_bytes ? bytes : limits.quota_bytes);
+	} while (bytes != wished_bytes(device));
+	do {
+		ppm = wished_share(device);
+		share_change(device, ppm < limits.share_ppm ? ppm : limits.share_ppm);
+	} while (ppm != wished_share(device));
+	governor_set_burst(device,
+		limits.burst_ns == UINT64_MAX ? GOVERNOR_DEFAULT_BURST_NS : limits.burst_ns);
+	known[device].limits = limits;
 }
 
 static bool apply_to_device(unsigned device, const struct config_device *identity)
@@ -93,8 +127,13 @@ static bool apply_to_device(unsigned device, const struct config_device *identit
 		driver_real.cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
 			(CUdevice)device) != CUDA_SUCCESS)
 		return false;
-	apply_limits(device, identity, bytes, (uint32_t)sms);
-	apply_wishes(device);
+	known[device].identity = *identity;
+	known[device].bytes = bytes;
+	known[device].sms = (uint32_t)sms;
+	struct limits limits = limits_of(entry_config(), device);
+	share_set(device, limits.share_ppm, config_mechanism_of(entry_config(), identity),
+		(uint32_t)sms);
+	set_limits(device, limits);
 	return true;
 }
 
@@ -170,6 +209,9 @@ static bool may_go_on_alone(const struct group_identity *wanted)
 	bool has_limit = config_limits_memory(config) || config_limits_compute(config) ||
 			 slice_pending_features() != 0;
 
+	/* A container that nobody limits, but for a policy that may. */
+	if (!has_limit && wanted->setting == NULL)
+		return true;
 	return has_limit && !config_refuses(config, source);
 }
 
@@ -190,6 +232,43 @@ static bool join_group(unsigned count, const struct config_device identities[])
 	return may_go_on;
 }
 
+/* A hash of whom this process spends its share with; 0 where it is alone. */
+static uint64_t group_hash(void)
+{
+	const struct group_identity *group = entry_group();
+	uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */
+
+	if (group->kind == GROUP_NONE)
+		return 0;
+	for (const char *at = group->path; *at != '\0'; at++)
+		hash = (hash ^ (unsigned char)*at) * 0x100000001b3ull;
+	return hash;
+}
+
+/* Where others with a share of the device can be seen, all take turns. */
+static void take_turns(unsigned device)
+{
+	struct token_request request = {.group = group_hash()};
+	struct group_reason reason;
+	char path[GROUP_PATH_LEN];
+	CUuuid uuid;
+	uint32_t share_ppm = governor_share(device);
+
+	if (share_ppm >= PPM_WHOLE)
+		return;
+	if (driver.cuDeviceGetUuid(&uuid, (CUdevice)device) != CUDA_SUCCESS)
+		return;
+	(void)driver.cuDeviceGetUuid_v2(&uuid, (CUdevice)device); /* of a MIG instance */
+	if (!group_find_device(entry_group(), (unsigned char *)uuid.bytes, path, &reason)) {
+		log_at(LOG_INFO, "slice", "device %u: %s; no turns with others", device,
+			reason.text);
+		return;
+	}
+	request.entitlement.guarantee_ppm = share_ppm;
+	request.entitlement.weight = share_ppm / 100 > 0 ? share_ppm / 100 : 1;
+	token_name_device(device, path, &request);
+}
+
 /* `reason` is why the devices could not be identified, or NULL. */
 static enum state apply(unsigned count, const struct config_device identities[], const char *reason)
 {
@@ -199,7 +278,7 @@ static enum state apply(unsigned count, const struct config_device identities[],
 		reason = apply_to_devices(count, identities);
 	if (reason == NULL) {
 		for (unsigned i = 0; i < count; i++)
-			turns_set(i, &identities[i]);
+			take_turns(i);
 		governor_set_device_count(count);
 		atomic_store_explicit(&slice_device_count, count, memory_order_release);
 		return RESOLVED;
@@ -271,6 +350,47 @@ bool slice_find(const uint8_t uuid[CONFIG_UUID_LEN], CUdevice *ret_device)
 		}
 	}
 	return false;
+}
+
+static struct limits stricter(struct limits a, const struct limits *b)
+{
+	if (b->quota_bytes < a.quota_bytes)
+		a.quota_bytes = b->quota_bytes;
+	if (b->share_ppm < a.share_ppm)
+		a.share_ppm = b->share_ppm;
+	if (b->burst_ns < a.burst_ns)
+		a.burst_ns = b->burst_ns;
+	return a;
+}
+
+static bool is_same(const struct limits *a, const struct limits *b)
+{
+	return a->quota_bytes == b->quota_bytes && a->share_ppm == b->share_ppm &&
+	       a->burst_ns == b->burst_ns;
+}
+
+enum slice_change slice_apply_again(const struct config *config, bool may_loosen)
+{
+	unsigned count = atomic_load_explicit(&slice_device_count, memory_order_acquire);
+	enum slice_change change = SLICE_UNCHANGED;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct limits wanted = limits_of(config, i);
+		struct limits limits = may_loosen ? wanted : stricter(wanted, &known[i].limits);
+		if (!is_same(&limits, &known[i].limits)) {
+			set_limits(i, limits);
+			change = change == SLICE_UNCHANGED ? SLICE_CHANGED : change;
+		}
+		if (!is_same(&limits, &wanted))
+			change = SLICE_HELD_BACK;
+	}
+	return change;
+}
+
+bool slice_knows_numbers(void)
+{
+	return atomic_load_explicit(&slice_device_count, memory_order_acquire) == 0 ||
+	       known[0].identity.number >= 0;
 }
 
 uint64_t slice_quota_of(

@@ -47,6 +47,20 @@ static inline bool slice_is_only_device(void)
  * before the driver tells its devices. Threads: any. */
 bool slice_find(const uint8_t uuid[CONFIG_UUID_LEN], CUdevice *ret_device) MUST_CHECK;
 
+/* Sets every limit again, as other settings say, which only one thread does at a time. What the
+ * program has asked for through cuslice.h stays.
+ * may_loosen  false: no limit becomes looser
+ */
+enum slice_change {
+	SLICE_UNCHANGED,
+	SLICE_CHANGED,
+	SLICE_HELD_BACK, /* something would have become looser, the rest is done */
+};
+enum slice_change slice_apply_again(const struct config *config, bool may_loosen);
+
+/* False where the settings of the start named no devices by number, so none was found out. */
+bool slice_knows_numbers(void);
+
 /* The quota that settings alone give to a device of that size; LEDGER_UNLIMITED without one. */
 uint64_t slice_quota_of(
 	const struct config *config, const struct config_device *identity, uint64_t device_bytes);

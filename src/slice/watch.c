@@ -3,20 +3,38 @@
  */
 #include "slice/watch.h"
 #include "base/clock.h"
+#include "base/lock.h"
+#include "base/log.h"
 #include "base/wipe.h"
+#include "config/config_policy.h"
+#include "entry/entry.h"
 #include "governor/governor.h"
 #include "group/helper.h"
 #include "group/segment.h"
+#include "slice/slice.h"
 
-#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 
-/* A change is to act within 50 ms. */
-#define PERIOD_NS (40 * NS_PER_MS)
+/* Two looks are to fit into 50 ms. */
+#define PERIOD_NS (20 * NS_PER_MS)
 
 /* Wiped at fork, with the thread. */
 static struct watch {
 	atomic_flag is_begun;
+
+	/* The thread's own. */
+	struct config policy; /* as it was last read, understood or not */
+	uint64_t settled;     /* the print of what has been dealt with */
+	uint64_t last;        /* at the last look */
+
+	struct lock lock; /* of the news */
+	enum log_level level;
+	char news[CONFIG_PROBLEM_LEN + 100];
+	char told[CONFIG_PROBLEM_LEN + 100];
 } * watch;
+
+atomic_bool watch_has_news;
 
 bool watch_init(void)
 {
@@ -24,20 +42,99 @@ bool watch_init(void)
 	return watch != NULL;
 }
 
+static void set_news(enum log_level level, const char *text)
+{
+	lock_take(&watch->lock);
+	/* A problem is told once. */
+	if (level <= log_level && (level > LOG_WARN || strcmp(text, watch->told) != 0)) {
+		watch->level = level;
+		snprintf(watch->news, sizeof(watch->news), "%s", text);
+		atomic_store_explicit(&watch_has_news, true, memory_order_relaxed);
+	}
+	lock_drop(&watch->lock);
+}
+
+COLD void watch_tell_news(void)
+{
+	enum log_level level;
+
+	lock_take(&watch->lock);
+	level = watch->level;
+	memcpy(watch->told, watch->news, sizeof(watch->told));
+	watch->news[0] = '\0';
+	atomic_store_explicit(&watch_has_news, false, memory_order_relaxed);
+	lock_drop(&watch->lock);
+	if (watch->told[0] != '\0')
+		log_at(level, "config", "%s", watch->told);
+}
+
+/* Why the policy as it was read cannot be followed now, NULL where it can. */
+static const char *objection_to(const struct config *policy)
+{
+	if (policy->problem_count > 0)
+		return policy->problems[0];
+	if (config_names_devices_by_number(policy) && !slice_knows_numbers())
+		return "the policy names devices by number, as no setting did when this program "
+		       "started; name them by UUID, or start it again";
+	return NULL;
+}
+
+static void follow_policy(void)
+{
+	char text[sizeof(watch->news)];
+
+	config_policy_read_again(entry_config(), &watch->policy);
+	const char *objection = objection_to(&watch->policy);
+	if (objection != NULL) {
+		snprintf(text, sizeof(text), "%s; the limits stay as they are", objection);
+		set_news(LOG_WARN, text);
+		return;
+	}
+	bool is_trusted = config_policy_is_trusted(&watch->policy);
+	enum slice_change change = slice_apply_again(&watch->policy, is_trusted);
+	if (change == SLICE_HELD_BACK)
+		set_news(LOG_WARN, "the policy has become looser, but this program may have "
+				   "written it itself; what it had before holds until it is "
+				   "started again");
+	else if (change == SLICE_CHANGED)
+		set_news(LOG_INFO, "the policy has changed, and acts");
+}
+
+/* A list of other files has another print too, so it is read once more before it counts as dealt
+ * with: a file that came while the folder was read is not missed. */
+static void look_at_policy(void)
+{
+	uint64_t print = config_policy_print(&watch->policy);
+
+	if (print != watch->settled && print == watch->last) {
+		follow_policy();
+		watch->settled = print;
+	}
+	watch->last = print;
+}
+
 static uint64_t look(void *unused)
 {
 	(void)unused;
 	governor_look_again();
+	if (entry_config()->has_policy)
+		look_at_policy();
 	return PERIOD_NS;
 }
 
+/* What the start has read may have changed since: it is read once more in any case. */
 static void begin(void *unused)
 {
+	watch->policy = *entry_config();
+	watch->last = config_policy_print(&watch->policy);
+	watch->settled = ~watch->last;
 	helper_watch(look, unused);
 }
 
 void watch_begin(void)
 {
-	if (segment_is_used() && !atomic_flag_test_and_set(&watch->is_begun) && helper_init())
+	bool is_needed = segment_is_used() || entry_config()->has_policy;
+
+	if (is_needed && !atomic_flag_test_and_set(&watch->is_begun) && helper_init())
 		helper_do(begin, NULL);
 }

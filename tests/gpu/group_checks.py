@@ -12,7 +12,7 @@ from meter import Nvml, NvmlError
 from workers import fleet_of
 
 # What docs say of groups. False: not held together yet; judged as soon as it is.
-HAS_GROUP_QUOTA, HAS_GROUP_SHARE = True, False
+HAS_GROUP_QUOTA, HAS_GROUP_SHARE = True, True
 MIB = 1 << 20
 CHUNK = 128 * MIB
 QUOTA = 4 * GIB

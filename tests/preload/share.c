@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_share HOW MILLISECONDS
+ * usage: client_share HOW MILLISECONDS [PPM]
  *
  * Keeps the GPU busy for so long, and says how long that was in ns and how many launches: `sync`
  * waits for each kernel, `queue` does only now and then, `streams` uses four, `graph` launches
  * graphs of four kernels, `threads` has four threads that use one stream, `own` four with the
- * per-thread stream of each. Any error ends it. `capture` captures in every mode while it launches
- * beside it. `devices` launches on all devices at once.
+ * per-thread stream of each. With PPM it tightens its share to that at half of the time. Any error
+ * ends it. `capture` captures in every mode while it launches beside it. `devices` launches on all
+ * devices at once.
  */
 #include "client.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -122,7 +125,16 @@ static void launch_once(const char *how, CUgraphExec exec, unsigned long i)
 		must(cu.cuCtxSynchronize(), "synchronize"); /* simgpu's queues have no end */
 }
 
-static void keep_busy(const char *how, uint64_t span_ns)
+static void tighten(uint32_t ppm)
+{
+	int (*tighten_compute)(int, uint32_t);
+
+	*(void **)&tighten_compute = dlsym(RTLD_DEFAULT, "cuslice_tighten_compute");
+	must_be(tighten_compute != NULL && tighten_compute(0, ppm) == 0, "a smaller share");
+	say("tightened_ns %llu", (unsigned long long)now_ns());
+}
+
+static void keep_busy(const char *how, uint64_t span_ns, uint32_t ppm)
 {
 	CUgraphExec exec = NULL;
 	unsigned long launches = 0;
@@ -134,8 +146,13 @@ static void keep_busy(const char *how, uint64_t span_ns)
 		launches = keep_busy_by_threads(streams[0], begin_ns + span_ns);
 	else if (strcmp(how, "own") == 0)
 		launches = keep_busy_by_threads(CU_STREAM_PER_THREAD, begin_ns + span_ns);
-	while (now_ns() - begin_ns < span_ns)
+	while (now_ns() - begin_ns < span_ns) {
+		if (ppm != 0 && now_ns() - begin_ns >= span_ns / 2) {
+			tighten(ppm);
+			ppm = 0;
+		}
 		launch_once(how, exec, launches++);
+	}
 	must(cu.cuCtxSynchronize(), "synchronize");
 	say("wall_ns %llu", (unsigned long long)(now_ns() - begin_ns));
 	say("launches %lu", launches);
@@ -202,6 +219,7 @@ int main(int argc, char *argv[])
 	if (strcmp(how, "capture") == 0)
 		capture_in_every_mode();
 	else
-		keep_busy(how, argument(argc, argv, 2, 1000) * 1000000);
+		keep_busy(how, argument(argc, argv, 2, 1000) * 1000000,
+			(uint32_t)argument(argc, argv, 3, 0));
 	return 0;
 }

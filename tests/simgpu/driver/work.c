@@ -14,7 +14,6 @@
 #include "context.h"
 #include "entry.h"
 #include "event.h"
-#include "green.h"
 #include "memory.h"
 #include "module.h"
 #include "pool.h"
@@ -153,31 +152,23 @@ bool work_stage(struct work *work)
 	return true;
 }
 
-/* A kernel whose bandwidth alone is listed takes the time of all others, and the other way round.
- */
-static struct wire_kernel_time listed_time(const struct wire_machine *machine, const char *name)
+static uint64_t listed_block_ns(const struct wire_machine *machine, const char *name)
 {
-	struct wire_kernel_time any = {.block_ns = DEFAULT_BLOCK_NS};
-	const struct wire_kernel_time *found = NULL;
+	uint64_t any = DEFAULT_BLOCK_NS;
 
 	for (uint32_t i = 0; i < machine->kernel_count && i < WIRE_MAX_KERNELS; i++) {
 		const struct wire_kernel_time *kernel = &machine->kernels[i];
 
+		if (strncmp(kernel->name, name, sizeof(kernel->name) - 1) == 0)
+			return kernel->block_ns;
 		if (strcmp(kernel->name, "*") == 0)
-			any = *kernel;
-		else if (strncmp(kernel->name, name, sizeof(kernel->name) - 1) == 0)
-			found = kernel;
+			any = kernel->block_ns;
 	}
-	if (!found)
-		return any;
-	return (struct wire_kernel_time){
-		.block_ns = found->block_ns == WIRE_KERNEL_AS_ALL ? any.block_ns : found->block_ns,
-		.bandwidth_ppm = found->bandwidth_ppm,
-	};
+	return any;
 }
 
 /* The server may change the table at any time: the generation is odd meanwhile. */
-static struct wire_kernel_time time_of(const char *name)
+static uint64_t block_ns(const char *name)
 {
 	const struct wire_machine *machine = entry.machine;
 
@@ -185,7 +176,7 @@ static struct wire_kernel_time time_of(const char *name)
 		/* Both pair with the server's updates around a change. */
 		const uint32_t before =
 			atomic_load_explicit(&machine->generation, memory_order_acquire);
-		const struct wire_kernel_time found = listed_time(machine, name);
+		const uint64_t found = listed_block_ns(machine, name);
 
 		atomic_thread_fence(memory_order_acquire);
 		if (before % 2 == 0 &&
@@ -209,7 +200,6 @@ static void lower_bytes(uint64_t bytes, uint64_t sm_mib_per_ms, struct wire_op *
 
 static void lower_kernel(const struct work_kernel *kernel, struct wire_op *op)
 {
-	const struct wire_kernel_time time = time_of(kernel->function->declared->name);
 	const struct simgpu_twin_launch *launch = &kernel->launch;
 	const uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
 	const uint32_t at_a_time =
@@ -218,8 +208,7 @@ static void lower_kernel(const struct work_kernel *kernel, struct wire_op *op)
 	op->kind = WIRE_OP_KERNEL;
 	op->blocks = work_kernel_blocks(kernel);
 	op->blocks_per_sm = at_a_time ? at_a_time : 1;
-	op->duration_ns = time.block_ns;
-	op->bandwidth_ppm = time.bandwidth_ppm;
+	op->duration_ns = block_ns(kernel->function->declared->name);
 	if (kernel->function->twin)
 		op->flags |= WIRE_OP_TELL_SMS;
 }
@@ -252,8 +241,6 @@ uint64_t work_submit(struct work *work, CUcontext ctx, int priority, const struc
 	op.context = ctx->wire_id;
 	op.priority = priority;
 	lower(work, &op);
-	if (green_has_extra_sms(ctx))
-		op.flags |= WIRE_OP_EXTRA_SMS;
 	return ops_submit(&op, deps, work);
 }
 
