@@ -6,6 +6,7 @@
  */
 #include "cli/commands.h"
 #include "cli/explain_group.h"
+#include "cli/explain_tenants.h"
 #include "cli/json.h"
 #include "cli/verdict.h"
 #include "config/config_parse.h"
@@ -164,6 +165,7 @@ static void print_text(const struct config *config)
 		printf("everything is off: CUSLICE_DISABLE=1\n");
 	for_each_group(config, print_group);
 	explain_group_print(config);
+	explain_tenants_print(config);
 	printf("files\n");
 	for (unsigned i = 0; i < config->file_count; i++)
 		printf("  %s (%s%s)\n", config->files[i].path,
@@ -232,6 +234,7 @@ static void print_json(const struct config *config)
 	for_each_group(config, json_group);
 	json_end(']');
 	explain_group_json(config);
+	explain_tenants_json(config);
 	json_begin("files", '[');
 	for (unsigned i = 0; i < config->file_count; i++) {
 		json_begin(NULL, '{');

@@ -41,7 +41,15 @@ static struct amount amount_of(const struct config_value *value)
 		return (struct amount){value->compute.ppm, true};
 	if (value->key == CONFIG_COMPUTE)
 		return (struct amount){value->compute.sm_count, false};
-	return (struct amount){value->burst_ns, false};
+	if (value->key == CONFIG_BURST)
+		return (struct amount){value->burst_ns, false};
+	return (struct amount){0};
+}
+
+/* How a device is shared is no limit: the policy's word comes first, then who speaks first. */
+static bool is_limit(enum config_key key)
+{
+	return key == CONFIG_MEMORY || key == CONFIG_COMPUTE || key == CONFIG_BURST;
 }
 
 /* Of two equal values the first one read is said to count. */
@@ -49,6 +57,8 @@ static bool beats(const struct config_value *a, const struct config_value *b)
 {
 	struct amount x = amount_of(a), y = amount_of(b);
 
+	if (!is_limit(a->key))
+		return a->source < b->source || (a->source == b->source && a < b);
 	return x.is_part == y.is_part && (x.number < y.number || (x.number == y.number && a < b));
 }
 
@@ -67,6 +77,8 @@ struct verdict verdict_for_device(const struct config *config, const struct conf
 		if (other->key != value->key || !config_value_counts(config, other, device) ||
 			!beats(other, value))
 			continue;
+		if (!is_limit(value->key))
+			return lost("%s comes first", config_value_origin(config, other).text);
 		bool is_same = amount_of(other).number == amount_of(value).number;
 		return lost("%s %s", is_same ? "the same as" : "not as strict as",
 			config_value_origin(config, other).text);

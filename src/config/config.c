@@ -286,6 +286,58 @@ bool config_limits_compute(const struct config *config)
 	return limits(config, CONFIG_COMPUTE);
 }
 
+static bool policy_limits_compute(const struct config *config, const struct config_device *device)
+{
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *value = &config->values[i];
+		if (value->key == CONFIG_COMPUTE && value->source == CONFIG_POLICY &&
+			config_value_counts(config, value, device))
+			return true;
+	}
+	return false;
+}
+
+/* The value of the most trusted source that speaks, the first of its. */
+static const struct config_value *first_of(
+	const struct config *config, const struct config_device *device, enum config_key key)
+{
+	const struct config_value *first = NULL;
+	bool is_policys = policy_limits_compute(config, device);
+
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *value = &config->values[i];
+		if (value->key == key && config_value_counts(config, value, device) &&
+			(!is_policys || value->source == CONFIG_POLICY) &&
+			(first == NULL || value->source < first->source))
+			first = value;
+	}
+	return first;
+}
+
+struct config_turns config_turns_of(const struct config *config, const struct config_device *device)
+{
+	const struct config_value *weight = first_of(config, device, CONFIG_WEIGHT);
+	const struct config_value *class = first_of(config, device, CONFIG_CLASS);
+	const struct config_value *borrow = first_of(config, device, CONFIG_BORROW);
+	const struct config_value *quantum = first_of(config, device, CONFIG_QUANTUM);
+
+	return (struct config_turns){
+		.weight = weight != NULL ? weight->weight : 0,
+		.is_latency = class != NULL && class->is_latency,
+		.may_borrow = borrow != NULL && borrow->may_borrow,
+		.quantum_ns = quantum != NULL ? quantum->quantum_ns : 0,
+	};
+}
+
+bool config_wants_turns(const struct config *config)
+{
+	for (unsigned i = 0; i < config->value_count && !config->is_disabled; i++) {
+		if (config->values[i].key == CONFIG_WEIGHT || config->values[i].key == CONFIG_CLASS)
+			return true;
+	}
+	return false;
+}
+
 enum config_mechanism config_mechanism_of(
 	const struct config *config, const struct config_device *device)
 {

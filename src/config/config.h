@@ -31,7 +31,7 @@
 #define CONFIG_PATH_LEN     512
 #define CONFIG_TEXT_LEN     200
 #define CONFIG_UUID_LEN     16
-#define CONFIG_NAME_LEN     80
+#define CONFIG_NAME_LEN     128
 #define CONFIG_GROUP_LEN    64 /* the longest name of a group */
 
 #define CONFIG_NO_GROUP     "none"
@@ -67,6 +67,10 @@ struct config_value {
 		struct size_value memory;
 		struct share_value compute;
 		uint64_t burst_ns;
+		uint32_t weight;
+		bool is_latency;
+		bool may_borrow;
+		uint64_t quantum_ns;
 		enum config_mechanism mechanism;
 		enum config_on_error on_error;
 		enum log_level log;
@@ -145,6 +149,19 @@ bool config_names_devices_by_uuid(const struct config *config);
  * strictest of policy and environment, else the defaults'. For the log the environment comes first,
  * for the group the policy. NULL where nobody says anything. */
 const struct config_value *config_chosen(const struct config *config, enum config_key key);
+
+/* How a device is shared with others. Where the policy limits the device's compute, its word alone
+ * counts: what it does not say stays as it is by default. */
+struct config_turns {
+	uint32_t weight; /* 0: nobody says */
+	bool is_latency, may_borrow;
+	uint64_t quantum_ns; /* 0: nobody says */
+};
+struct config_turns config_turns_of(
+	const struct config *config, const struct config_device *device);
+
+/* True where a weight or class makes turns of it, though nothing limits compute. */
+bool config_wants_turns(const struct config *config);
 
 /* True where a setting names a group. */
 bool config_names_group(const struct config *config);

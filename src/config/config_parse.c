@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHORTEST_BURST_NS NS_PER_MS
-#define LONGEST_BURST_NS  (10 * NS_PER_S)
-#define PREFIX_LEN        (sizeof("CUSLICE_") - 1)
+#define SHORTEST_BURST_NS   NS_PER_MS
+#define LONGEST_BURST_NS    (10 * NS_PER_S)
+#define SHORTEST_QUANTUM_NS NS_PER_MS
+#define LONGEST_QUANTUM_NS  (100 * NS_PER_MS)
+#define MOST_WEIGHT         10000u
+#define PREFIX_LEN          (sizeof("CUSLICE_") - 1)
 
 static const char *parse_memory(const char *text, struct config_value *value)
 {
@@ -27,17 +30,18 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static const char *parse_burst(const char *text, struct config_value *value)
+/* A whole number of us, ms or s; `range` says which. */
+static const char *parse_time(
+	const char *text, uint64_t least_ns, uint64_t most_ns, const char *range, uint64_t *ret_ns)
 {
 	const char *at = text;
 	uint64_t number = 0;
 
 	/* Beyond the bounds in any unit, and far from overflowing. */
-	for (; is_digit(*at) && number <= LONGEST_BURST_NS; at++)
+	for (; is_digit(*at) && number <= most_ns; at++)
 		number = number * 10 + (uint64_t)(*at - '0');
 	if (at == text || is_digit(*at))
-		return at == text ? "a whole number and a unit are needed: 20ms or 1s"
-				  : "a burst is 1ms to 10s";
+		return at == text ? "a whole number and a unit are needed: 20ms or 1s" : range;
 	if (*at == ' ')
 		at++;
 	if (strcmp(at, "us") == 0)
@@ -49,9 +53,50 @@ static const char *parse_burst(const char *text, struct config_value *value)
 	else
 		return *at == '\0' ? "a unit is missing; write 20ms or 1s"
 				   : "a whole number of us, ms or s is needed: 20ms or 1s";
-	if (number < SHORTEST_BURST_NS || number > LONGEST_BURST_NS)
-		return "a burst is 1ms to 10s";
-	value->burst_ns = number;
+	if (number < least_ns || number > most_ns)
+		return range;
+	*ret_ns = number;
+	return NULL;
+}
+
+static const char *parse_burst(const char *text, struct config_value *value)
+{
+	return parse_time(text, SHORTEST_BURST_NS, LONGEST_BURST_NS, "a burst is 1ms to 10s",
+		&value->burst_ns);
+}
+
+static const char *parse_quantum(const char *text, struct config_value *value)
+{
+	return parse_time(text, SHORTEST_QUANTUM_NS, LONGEST_QUANTUM_NS,
+		"a quantum is 1ms to 100ms", &value->quantum_ns);
+}
+
+static const char *parse_weight(const char *text, struct config_value *value)
+{
+	uint32_t weight = 0;
+	const char *at = text;
+
+	for (; is_digit(*at) && weight <= MOST_WEIGHT; at++)
+		weight = weight * 10 + (uint32_t)(*at - '0');
+	if (at == text || *at != '\0' || weight < 1 || weight > MOST_WEIGHT)
+		return "a weight is a whole number from 1 to 10000";
+	value->weight = weight;
+	return NULL;
+}
+
+static const char *parse_class(const char *text, struct config_value *value)
+{
+	if (strcmp(text, "batch") != 0 && strcmp(text, "latency") != 0)
+		return "use batch or latency";
+	value->is_latency = *text == 'l';
+	return NULL;
+}
+
+static const char *parse_borrow(const char *text, struct config_value *value)
+{
+	if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+		return "use yes or no";
+	value->may_borrow = *text == 'y';
 	return NULL;
 }
 

@@ -134,7 +134,8 @@ static unsigned wanted_features(void)
 	/* A member without limits is held to those of the others. */
 	if (config_limits_memory(&config) || config_names_group(&config))
 		wanted |= FEATURE_MEMORY;
-	if (config_limits_compute(&config) || config_names_group(&config))
+	if (config_limits_compute(&config) || config_names_group(&config) ||
+		config_wants_turns(&config))
 		wanted |= FEATURE_COMPUTE;
 	if (config_wants_partition(&config))
 		wanted |= FEATURE_PARTITION;

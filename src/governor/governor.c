@@ -67,11 +67,6 @@ struct governor_front *governor_find_front(void)
 	return &fronts[device];
 }
 
-void governor_set_terms(unsigned device, const struct governor_terms *terms)
-{
-	terms_of[device] = *terms;
-}
-
 struct governor_terms governor_terms(unsigned device)
 {
 	return terms_of[device];
@@ -197,6 +192,12 @@ static void set_free(struct device *dev)
 	if (is_free)
 		atomic_store_explicit(&front->lane, NO_LANE, memory_order_relaxed);
 	lock_drop(&dev->lock);
+}
+
+void governor_set_terms(unsigned device, const struct governor_terms *terms)
+{
+	terms_of[device] = *terms;
+	set_free(&devices[device]);
 }
 
 void governor_tighten_share(unsigned device, uint32_t ppm)

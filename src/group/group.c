@@ -230,6 +230,18 @@ static bool prepare(const struct group_identity *group, struct group_reason *ret
 	return is_good;
 }
 
+unsigned group_device_folders(
+	const struct group_identity *group, char ret_folders[2][GROUP_FOLDER_LEN])
+{
+	if (group->kind == GROUP_BY_PATH) {
+		snprintf(ret_folders[0], GROUP_FOLDER_LEN, "%s", group->folder);
+		return 1;
+	}
+	folder_of_user(0, ret_folders[0]);
+	folder_of_user(geteuid(), ret_folders[1]);
+	return geteuid() == 0 ? 1 : 2;
+}
+
 static bool root_has_file(const struct group_identity *of_root, const char *path)
 {
 	struct group_reason reason;

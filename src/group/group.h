@@ -74,6 +74,10 @@ bool group_prepare(const struct group_identity *group, struct group_reason *ret_
 bool group_find_device(const struct group_identity *group, const unsigned char uuid[16],
 	char ret_path[GROUP_PATH_LEN], struct group_reason *ret_reason) MUST_CHECK;
 
+/* The folders in which that may be: one, or root's and the user's own. Returns how many. */
+unsigned group_device_folders(
+	const struct group_identity *group, char ret_folders[2][GROUP_FOLDER_LEN]);
+
 /* The same, and makes this process a member (group/segment.h). Not for GROUP_NONE. */
 bool group_join(const struct group_identity *group, struct group_reason *ret_reason) MUST_CHECK;
 

@@ -107,13 +107,13 @@ void contexts_end(struct context_charge *charge, CUresult res, CUcontext context
 	reserved.bytes = 0;
 	charge_move(&charge->charge, &reserved);
 	if (res != CUDA_SUCCESS) {
-		footprint_lock();
+		footprint_lock(&charge->footprint);
 		ledger_cancel(reservation);
 		footprint_done(&charge->footprint);
 		return;
 	}
 	process_figure_learn(&charge->watch);
-	footprint_lock();
+	footprint_lock(&charge->footprint);
 	commit(reservation, measure(charge, reservation), context);
 	footprint_done(&charge->footprint);
 	atomic_store_explicit(
@@ -153,7 +153,7 @@ COLD void contexts_see_unknown(unsigned device, CUcontext context)
 	if (context == NULL)
 		return;
 	footprint_hold(device, &footprint);
-	footprint_lock();
+	footprint_lock(&footprint);
 	if (!is_charged(context) && ledger_reserve(device, LEDGER_CONTEXT, 0, &reservation)) {
 		uint64_t bytes = find_bytes(device);
 		reconcile_name(device, bytes);

@@ -7,7 +7,10 @@
 #include "driver/driver.h"
 #include "hooks/capture_mode.h"
 #include "hooks/process_figure.h"
+#include "hooks/settle.h"
 #include "ledger/ledger.h"
+
+#define TRIES 4
 
 static struct lock *charging; /* wiped at fork, so that no child waits for a lost holder */
 
@@ -40,26 +43,49 @@ void footprint_hold(unsigned device, struct footprint *ret_footprint)
 	*ret_footprint = (struct footprint){.device = device, .source = FOOTPRINT_NONE};
 }
 
+/* What comes back by itself between the two readings would be taken for part of the measurement, so
+ * both are taken when the ledger knows of all that had come back by then. */
+static void read_books(struct footprint *footprint, struct footprint_books *ret_books)
+{
+	unsigned device = footprint->device, tries = 0;
+
+	if (footprint->source == FOOTPRINT_NONE)
+		return;
+	do {
+		settle_what_came_back(device);
+		ret_books->give_backs = ledger_give_backs(device);
+		ret_books->held_bytes = ledger_used_here(device);
+		ret_books->is_read = read_free(device, footprint->source, &ret_books->free_bytes);
+		settle_what_came_back(device);
+	} while (ledger_give_backs(device) != ret_books->give_backs && ++tries < TRIES);
+}
+
 void footprint_begin(unsigned device, uint64_t flying_bytes, struct footprint *ret_footprint)
 {
 	CUdevice current;
 	bool is_current =
 		driver.cuCtxGetDevice(&current) == CUDA_SUCCESS && current == (CUdevice)device;
-	enum footprint_source source = is_current ? FOOTPRINT_CONTEXT : FOOTPRINT_NVML;
 
 	footprint_hold(device, ret_footprint);
 	reconcile_watch(device, &ret_footprint->others);
+	ret_footprint->source = is_current ? FOOTPRINT_CONTEXT : FOOTPRINT_NVML;
 	/* What is in flight has been reserved, and may be taken after free memory is read. */
 	ret_footprint->is_quiet = ledger_in_flight_here(device) == flying_bytes;
-	ret_footprint->give_backs = ledger_give_backs(device);
-	ret_footprint->held_bytes = ledger_used_here(device);
-	if (read_free(device, source, &ret_footprint->free_bytes))
-		ret_footprint->source = source;
+	read_books(ret_footprint, &ret_footprint->before);
 }
 
-void footprint_lock(void)
+static bool is_as_read(unsigned device, const struct footprint_books *books)
+{
+	return ledger_in_flight_here(device) == 0 &&
+	       ledger_used_here(device) == books->held_bytes &&
+	       ledger_give_backs(device) == books->give_backs;
+}
+
+void footprint_lock(struct footprint *footprint)
 {
 	lock_take(charging);
+	footprint->was_disturbed = !is_as_read(footprint->device, &footprint->before);
+	read_books(footprint, &footprint->after);
 }
 
 void footprint_done(const struct footprint *footprint)
@@ -70,24 +96,19 @@ void footprint_done(const struct footprint *footprint)
 
 bool footprint_is_steady(const struct footprint *footprint)
 {
-	unsigned device = footprint->device;
-
-	return footprint->is_quiet && ledger_in_flight_here(device) == 0 &&
-	       ledger_used_here(device) == footprint->held_bytes &&
-	       ledger_give_backs(device) == footprint->give_backs &&
-	       reconcile_was_alone(device, &footprint->others);
+	return footprint->is_quiet && !footprint->was_disturbed &&
+	       is_as_read(footprint->device, &footprint->after) &&
+	       reconcile_was_alone(footprint->device, &footprint->others);
 }
 
 /* What free memory has dropped by, less what the ledger has charged meanwhile. */
 static bool find_change(const struct footprint *footprint, int64_t *ret_bytes)
 {
-	uint64_t now_free;
+	const struct footprint_books *before = &footprint->before, *after = &footprint->after;
 
-	if (!read_free(footprint->device, footprint->source, &now_free))
-		return false;
-	*ret_bytes = (int64_t)(footprint->free_bytes - now_free) -
-		     (int64_t)(ledger_used_here(footprint->device) - footprint->held_bytes);
-	return true;
+	*ret_bytes = (int64_t)(before->free_bytes - after->free_bytes) -
+		     (int64_t)(after->held_bytes - before->held_bytes);
+	return before->is_read && after->is_read;
 }
 
 bool footprint_drop(const struct footprint *footprint, uint64_t *ret_bytes)

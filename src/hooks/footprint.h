@@ -18,10 +18,14 @@
 struct footprint {
 	unsigned device;
 	enum footprint_source { FOOTPRINT_NONE, FOOTPRINT_CONTEXT, FOOTPRINT_NVML } source;
-	uint64_t free_bytes; /* as the source tells it */
-	uint64_t held_bytes; /* by the ledger */
-	uint64_t give_backs;
-	bool is_quiet; /* nothing was in flight */
+	struct footprint_books {
+		bool is_read;
+		uint64_t free_bytes; /* as the source tells it */
+		uint64_t held_bytes; /* by the ledger */
+		uint64_t give_backs;
+	} before, after;
+	bool is_quiet;      /* nothing was in flight before */
+	bool was_disturbed; /* by another thread, up to footprint_lock() */
 	struct reconcile_watch others;
 };
 
@@ -37,8 +41,8 @@ void footprint_begin(unsigned device, uint64_t flying_bytes, struct footprint *r
 void footprint_hold(unsigned device, struct footprint *ret_footprint);
 
 /* After it: around asking the functions below and charging, so that two threads do not charge the
- * same bytes. */
-void footprint_lock(void);
+ * same bytes. Takes the second reading. */
+void footprint_lock(struct footprint *footprint);
 void footprint_done(const struct footprint *footprint);
 
 /* True where no other thread of ours has disturbed it up to now; the caller has nothing in flight

@@ -17,6 +17,7 @@
 #include "hooks/pools.h"
 #include "ledger/ledger.h"
 #include "partition/partition.h"
+#include "slice/slice.h"
 
 #define MAX_ATTACHED 64
 
@@ -104,6 +105,15 @@ static CUresult context_lives(CUcontext context, CUresult res)
 	return res;
 }
 
+/* What was allocated from them in its streams is gone too. */
+static void settle_pools(void)
+{
+	for (unsigned device = 0; device < LEDGER_MAX_DEVICES; device++) {
+		if (slice_exists((CUdevice)device))
+			pools_settle(device);
+	}
+}
+
 static CUresult context_gone(CUcontext context, CUresult res)
 {
 	if (res != CUDA_SUCCESS)
@@ -113,6 +123,7 @@ static CUresult context_gone(CUcontext context, CUresult res)
 	hooks_module_drop_context(context);
 	pending_frees_drop_context(context);
 	ledger_drop_context(context);
+	settle_pools();
 	governor_lose_context(context);
 	/* Its functions and graphs are gone, and their handles may be others' from now on. */
 	governor_doubt(COSTS_ALL);

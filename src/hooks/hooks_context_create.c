@@ -170,7 +170,7 @@ static CUresult set_measured(CUdevice device, CUcontext context, CUlimit limit, 
 
 	footprint_begin((unsigned)device, 0, &footprint);
 	CUresult res = driver.cuCtxSetLimit(limit, value);
-	footprint_lock();
+	footprint_lock(&footprint);
 	if (res == CUDA_SUCCESS && !charge_measured(&footprint, context, limit)) {
 		driver.cuCtxSetLimit(limit, before);
 		res = CUDA_ERROR_OUT_OF_MEMORY;

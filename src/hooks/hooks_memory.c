@@ -140,11 +140,9 @@ CUresult CUDAAPI hook_cuMemAllocPitch(CUdeviceptr_v1 *dptr, unsigned int *ret_pi
 
 static CUresult end_free(bool is_ours, const struct holding *holding, CUresult res)
 {
-	if (!is_ours)
-		pools_note_free();
-	else if (res == CUDA_SUCCESS)
+	if (is_ours && res == CUDA_SUCCESS)
 		ledger_give_back(holding);
-	else
+	else if (is_ours)
 		ledger_put_back(holding);
 	return res;
 }
@@ -170,6 +168,8 @@ CUresult CUDAAPI hook_cuMemFree(CUdeviceptr_v1 dptr)
 static CUresult end_free_async(
 	bool is_ours, const struct holding *holding, CUstream stream, CUresult res)
 {
+	if (!is_ours)
+		pools_note_free();
 	if (!is_ours || res != CUDA_SUCCESS)
 		return end_free(is_ours, holding, res);
 	pending_frees_add(holding, stream);

@@ -52,11 +52,10 @@ static bool charge_module(const struct load *load, CUmodule module)
 }
 
 /* Hands the module to the program, or unloads it. */
-static CUresult end_load(
-	const struct load *load, CUresult res, CUmodule module, CUmodule *ret_module)
+static CUresult end_load(struct load *load, CUresult res, CUmodule module, CUmodule *ret_module)
 {
 	if (load->is_counted)
-		footprint_lock();
+		footprint_lock(&load->footprint);
 	if (load->is_counted && res == CUDA_SUCCESS && !charge_module(load, module)) {
 		driver.cuModuleUnload(module);
 		res = CUDA_ERROR_OUT_OF_MEMORY;
@@ -262,12 +261,11 @@ static void charge_library(const struct load *load, CUlibrary library, bool is_c
 }
 
 /* `is_certain` where the library is in the context now, if it was not before. */
-static CUresult end_library(
-	const struct load *load, CUresult res, CUlibrary library, bool is_certain)
+static CUresult end_library(struct load *load, CUresult res, CUlibrary library, bool is_certain)
 {
 	if (!load->is_counted)
 		return res;
-	footprint_lock();
+	footprint_lock(&load->footprint);
 	if (res == CUDA_SUCCESS)
 		charge_library(load, library, is_certain);
 	footprint_done(&load->footprint);

@@ -5,11 +5,9 @@
  */
 #include "driver/driver.h"
 #include "hooks/contexts.h"
-#include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
-#include "hooks/pending_frees.h"
-#include "hooks/pools.h"
 #include "hooks/reconcile.h"
+#include "hooks/settle.h"
 #include "ledger/ledger.h"
 #include "slice/slice.h"
 #include "slice/watch.h"
@@ -31,9 +29,7 @@ static void show_slice(uint64_t *free_bytes, uint64_t *total_bytes)
 		contexts_see((unsigned)device, context);
 	reconcile_if_stale((unsigned)device);
 	uint64_t quota = smaller(ledger_quota((unsigned)device), *total_bytes);
-	pending_frees_collect((unsigned)device);
-	pools_settle((unsigned)device);
-	graph_memory_settle((unsigned)device);
+	settle_what_came_back((unsigned)device);
 	uint64_t used = ledger_used((unsigned)device);
 	*total_bytes = quota;
 	*free_bytes = smaller(*free_bytes, used < quota ? quota - used : 0);

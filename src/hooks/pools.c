@@ -7,6 +7,7 @@
 #include "base/wipe.h"
 #include "driver/driver.h"
 #include "hooks/capture_mode.h"
+#include "hooks/reconcile.h"
 #include "slice/slice.h"
 
 #include <stdatomic.h>
@@ -374,14 +375,31 @@ bool pool_call_reserve_patiently(struct pool_call *call)
 	return true;
 }
 
+static bool is_in_excess(const struct pool *pool, const void *device)
+{
+	return is_counted(pool) && pool->device == *(const CUdevice *)device && pool->has_excess;
+}
+
+/* While one pool has too much no other may try, or they would add up. */
+static bool has_excess_on(CUdevice device)
+{
+	struct pool *pool;
+
+	while ((pool = find_if(is_in_excess, &device)) != NULL) {
+		shed_excess(pool);
+		if (pool->has_excess)
+			return true;
+	}
+	return false;
+}
+
 /* What was freed in stream order counts as used until the stream is there, and is to be had in that
  * stream before. So with every free there is hope again. */
 static bool may_fit(struct pool *pool, uint64_t bytes)
 {
 	uint64_t used;
 
-	shed_excess(pool);
-	if (pool->has_excess || bytes > pool->reserved)
+	if (has_excess_on(pool->device) || bytes > pool->reserved)
 		return false;
 	return pool->hopeless != frees_seen() ||
 	       (read_number(pool, CU_MEMPOOL_ATTR_USED_MEM_CURRENT, &used) == CUDA_SUCCESS &&
@@ -397,6 +415,9 @@ bool pool_call_try(struct pool_call *call)
 	lock_drop(&pools->lock);
 	if (!call->is_trying)
 		lock_drop(&pools->tries);
+	else
+		/* What it may take is nobody's yet, and not other. */
+		reconcile_hold((unsigned)call->pool->device);
 	return call->is_trying;
 }
 
@@ -435,8 +456,10 @@ static void merge(struct pool_call *call)
 
 static void end(struct pool_call *call)
 {
-	if (call->is_trying)
+	if (call->is_trying) {
+		reconcile_resume((unsigned)call->pool->device);
 		lock_drop(&pools->tries);
+	}
 	call->pool->on_way--;
 	end_if_empty(call->pool);
 }

@@ -87,7 +87,8 @@ void pools_settle(unsigned device);
 /* The same, after they gave back what they only keep. Returns whether anything came back. */
 bool pools_trim(unsigned device);
 
-/* Something was freed that is not in the ledger: perhaps memory of a pool. */
+/* Something was freed in stream order that is not in the ledger: perhaps memory of a pool, which
+ * may be had again on that stream although the driver counts it as used. */
 void pools_note_free(void);
 
 #endif

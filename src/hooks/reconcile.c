@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/wipe.h"
 #include "hooks/process_figure.h"
+#include "hooks/settle.h"
 
 #define PERIOD_NS NS_PER_S
 /* The least part of the quota to go on before the next reading. */
@@ -67,13 +68,19 @@ void reconcile_soon(unsigned device)
 	atomic_store_explicit(&reconcile_thresholds[device], 0, memory_order_relaxed);
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static uint64_t other_bytes(unsigned device)
 {
 	return ledger_used_for(device, LEDGER_OTHER);
 }
 
 /* The ledger is never behind the driver (ledger_used_here()), unless bytes came back meanwhile.
- * What is reserved and not taken yet makes the result too small, never too large. */
+ * What is reserved and not taken yet makes the result too small, never too large; so would what had
+ * come back by itself before. */
 static bool read_beyond(unsigned device, uint64_t *ret_driver, uint64_t *ret_ledger)
 {
 	for (unsigned i = 0; i < TRIES; i++) {
@@ -84,6 +91,7 @@ static bool read_beyond(unsigned device, uint64_t *ret_driver, uint64_t *ret_led
 		 */
 		uint64_t other = other_bytes(device);
 		*ret_ledger = ledger_used_here(device) - other;
+		settle_what_came_back(device);
 		if (ledger_give_backs(device) == give_backs)
 			return true;
 	}
@@ -94,7 +102,10 @@ bool reconcile_read(unsigned device, uint64_t *ret_bytes)
 {
 	uint64_t driver_bytes, ledger_bytes;
 
-	if (!read_beyond(device, &driver_bytes, &ledger_bytes) || driver_bytes < ledger_bytes)
+	if (!read_beyond(device, &driver_bytes, &ledger_bytes))
+		return false;
+	ledger_bytes -= smaller(ledger_bytes, ledger_used_for(device, LEDGER_IMPORT));
+	if (driver_bytes < ledger_bytes)
 		return false;
 	uint64_t beyond = driver_bytes - ledger_bytes, other = other_bytes(device);
 	*ret_bytes = beyond > other ? beyond - other : 0;

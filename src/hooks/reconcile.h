@@ -39,7 +39,8 @@ static inline void reconcile_before(unsigned device, uint64_t bytes)
 		reconcile_for(device, bytes);
 }
 
-/* Bytes that the driver holds for this process beyond what the ledger has, other included. False
+/* Bytes that the driver holds for this process beyond what the ledger has, other included, imports
+ * not: the figure may leave them to the process that made them. False
  * where the figure is not known, where it is less than the ledger's (which says that it leaves
  * something out), and where frees go on all the time. */
 bool reconcile_read(unsigned device, uint64_t *ret_bytes) MUST_CHECK;

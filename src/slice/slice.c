@@ -14,7 +14,7 @@
 #include "slice/device_order.h"
 #include "slice/share.h"
 #include "slice/watch.h"
-#include "token/token.h"
+#include "slice/turns.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -232,43 +232,6 @@ static bool join_group(unsigned count, const struct config_device identities[])
 	return may_go_on;
 }
 
-/* A hash of whom this process spends its share with; 0 where it is alone. */
-static uint64_t group_hash(void)
-{
-	const struct group_identity *group = entry_group();
-	uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */
-
-	if (group->kind == GROUP_NONE)
-		return 0;
-	for (const char *at = group->path; *at != '\0'; at++)
-		hash = (hash ^ (unsigned char)*at) * 0x100000001b3ull;
-	return hash;
-}
-
-/* Where others with a share of the device can be seen, all take turns. */
-static void take_turns(unsigned device)
-{
-	struct token_request request = {.group = group_hash()};
-	struct group_reason reason;
-	char path[GROUP_PATH_LEN];
-	CUuuid uuid;
-	uint32_t share_ppm = governor_share(device);
-
-	if (share_ppm >= PPM_WHOLE)
-		return;
-	if (driver.cuDeviceGetUuid(&uuid, (CUdevice)device) != CUDA_SUCCESS)
-		return;
-	(void)driver.cuDeviceGetUuid_v2(&uuid, (CUdevice)device); /* of a MIG instance */
-	if (!group_find_device(entry_group(), (unsigned char *)uuid.bytes, path, &reason)) {
-		log_at(LOG_INFO, "slice", "device %u: %s; no turns with others", device,
-			reason.text);
-		return;
-	}
-	request.entitlement.guarantee_ppm = share_ppm;
-	request.entitlement.weight = share_ppm / 100 > 0 ? share_ppm / 100 : 1;
-	token_name_device(device, path, &request);
-}
-
 /* `reason` is why the devices could not be identified, or NULL. */
 static enum state apply(unsigned count, const struct config_device identities[], const char *reason)
 {
@@ -278,7 +241,7 @@ static enum state apply(unsigned count, const struct config_device identities[],
 		reason = apply_to_devices(count, identities);
 	if (reason == NULL) {
 		for (unsigned i = 0; i < count; i++)
-			take_turns(i);
+			turns_set(i, &identities[i]);
 		governor_set_device_count(count);
 		atomic_store_explicit(&slice_device_count, count, memory_order_release);
 		return RESOLVED;

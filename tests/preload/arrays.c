@@ -35,8 +35,8 @@ static uint64_t used_bytes(void)
 	return slice.used_bytes;
 }
 
-/* A reading of the driver's figure in the midst of other threads' calls may have charged as other
- * what they were about to free. That is put right by the next two readings, a second apart each. */
+/* What arrays of unknown shapes take beyond their elements is charged as other when the driver's
+ * figure happens to be read, and comes back when two more readings agree, a second apart each. */
 static void let_readings_settle(void)
 {
 	size_t free_bytes, total_bytes;

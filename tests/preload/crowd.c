@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_crowd HOW COUNT
+ * usage: client_crowd HOW COUNT [CONTEXTS]
  *
- * Many at once, on all devices. `threads`: COUNT threads work for a second, each in one of two
- * contexts of a device, one half on the stream of the thread and the other on one of its own of
+ * Many at once, on all devices. `threads`: COUNT threads work for a second, each in one of CONTEXTS
+ * (1) of a device, one half on the stream of the thread and the other on one of its own of
  * some priority, with kernels, graphs, memsets and copies. `together`: COUNT cooperative launches
  * on all devices, each waited for. Says of each device how long that took and what was billed:
  * `device N WALL BILLED`, in ns.
@@ -17,16 +17,17 @@
 #include <string.h>
 #include <time.h>
 
-#define MAX_DEVICES 4
-#define MAX_THREADS 64
-#define CONTEXTS    2 /* of each device */
-#define SPAN_NS     1000000000ull
-#define BYTES       (64u << 10)
+#define MAX_DEVICES  4
+#define MAX_THREADS  64
+#define MAX_CONTEXTS 4 /* of each device */
+#define SPAN_NS      1000000000ull
+#define BYTES        (512u << 10)
 
 static struct functions cu;
 static void *libcuda;
 static __typeof__(cuslice_read) *read_slice;
 static int device_count;
+static unsigned context_count;
 
 static void *find(const char *symbol)
 {
@@ -40,7 +41,7 @@ static void *find(const char *symbol)
 static struct place {
 	CUcontext context;
 	CUfunction kernel;
-} places[MAX_DEVICES][CONTEXTS];
+} places[MAX_DEVICES][MAX_CONTEXTS];
 
 struct worker {
 	pthread_t thread;
@@ -70,7 +71,7 @@ static void open_gpu(void)
 	must(cu.cuDeviceGetCount(&device_count), "cuDeviceGetCount");
 	must_be(device_count <= MAX_DEVICES, "at most 4 devices");
 	for (int d = 0; d < device_count; d++) {
-		for (unsigned c = 0; c < CONTEXTS; c++) {
+		for (unsigned c = 0; c < context_count; c++) {
 			must(cu.cuCtxCreate_v2(&places[d][c].context, 0, d), "cuCtxCreate");
 			places[d][c].kernel = load_kernel(&cu, &module);
 		}
@@ -140,7 +141,7 @@ static void work_by_threads(unsigned count)
 	must_be(count <= MAX_THREADS, "at most 64 threads");
 	for (unsigned i = 0; i < count; i++) {
 		workers[i].number = i;
-		workers[i].place = &places[i % (unsigned)device_count][i / 2 % CONTEXTS];
+		workers[i].place = &places[i % (unsigned)device_count][i / 2 % context_count];
 		must_be(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0,
 			"a thread");
 	}
@@ -174,7 +175,7 @@ static void close_gpu(unsigned long long wall_ns)
 	struct cuslice_slice slice;
 
 	for (int d = 0; d < device_count; d++) {
-		for (unsigned c = 0; c < CONTEXTS; c++)
+		for (unsigned c = 0; c < context_count; c++)
 			must(cu.cuCtxDestroy_v2(places[d][c].context), "cuCtxDestroy");
 		must_be(read_slice(d, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
 		say("device%d %llu %llu", d, wall_ns, (unsigned long long)slice.gpu_time_ns);
@@ -186,6 +187,8 @@ int main(int argc, char *argv[])
 	const char *how = argc > 1 ? argv[1] : "";
 	unsigned count = (unsigned)argument(argc, argv, 2, 8);
 
+	context_count = (unsigned)argument(argc, argv, 3, 1);
+	must_be(context_count > 0 && context_count <= MAX_CONTEXTS, "1 to 4 contexts");
 	open_gpu();
 	unsigned long long begin_ns = now_ns();
 	if (strcmp(how, "threads") == 0)

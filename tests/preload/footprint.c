@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct functions cu;
@@ -514,6 +515,53 @@ static void together(void)
 	step("at_rest");
 }
 
+/* Nobody has asked for what the stream has given back when it is measured what else is taken. */
+static void free_in_order(void)
+{
+	CUdeviceptr address;
+
+	must(cu.cuMemAlloc_v2(&address, 2 * MIB), "alloc");
+	must(cu.cuMemFreeAsync(address, NULL), "free");
+	must(cu.cuStreamSynchronize(NULL), "sync");
+}
+
+static void behind_frees(void)
+{
+	CUmodule module;
+	CUcontext context = create();
+
+	free_in_order();
+	must(cu.cuModuleLoadData(&module, small_ptx), "load");
+	step("loaded");
+	free_in_order();
+	must(cu.cuCtxSetLimit(CU_LIMIT_STACK_SIZE, 1024 + 1024), "stack");
+	step("grown");
+	free_in_order();
+	create();
+	step("second");
+	must(cu.cuCtxDestroy_v2(context), "destroy");
+	step("first");
+}
+
+/* The driver's figure leaves out what was imported. */
+static void beside_imports(void)
+{
+	CUDA_EXTERNAL_MEMORY_HANDLE_DESC import = {
+		.type = CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD, .size = 2 * MIB};
+	CUexternalMemory memory;
+	CUmodule module;
+
+	create();
+	import.handle.fd = memfd_create("import", 0);
+	must_be(ftruncate(import.handle.fd, 2 * MIB) == 0, "memfd");
+	must(cu.cuImportExternalMemory(&memory, &import), "import");
+	step("imported");
+	must(cu.cuModuleLoadData(&module, small_ptx), "load");
+	step("loaded");
+	create();
+	step("second");
+}
+
 int main(int argc, char *argv[])
 {
 	static const struct {
@@ -534,6 +582,8 @@ int main(int argc, char *argv[])
 		{"refusal_readings", refusal_readings},
 		{"loads_beside_allocations", loads_beside_allocations},
 		{"contexts_beside_loads", contexts_beside_loads},
+		{"behind_frees", behind_frees},
+		{"beside_imports", beside_imports},
 	};
 
 	functions_from_link(&cu);

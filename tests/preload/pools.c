@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define THREADS 4
 #define SLOTS   32 /* that a thread may hold */
@@ -36,18 +35,6 @@ static uint64_t used_bytes(void)
 	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
 	must_be(read != NULL && read(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
 	return slice.used_bytes;
-}
-
-/* A reading of the driver's figure in the midst of other threads' calls may have charged as other
- * what they were about to free. That is put right by the next two readings, a second apart each. */
-static void let_readings_settle(void)
-{
-	size_t free_bytes, total_bytes;
-
-	for (unsigned i = 0; i < 3; i++) {
-		nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 50000000}, NULL);
-		must(cu.cuMemGetInfo_v2(&free_bytes, &total_bytes), "cuMemGetInfo");
-	}
 }
 
 /* Until the test has looked at the account. What pools gave back by themselves shows once it is
@@ -285,6 +272,7 @@ static void contexts(void)
 	take(quota, NULL);
 	wait_for_test("full");
 	must(cu.cuDevicePrimaryCtxReset_v2(0), "reset");
+	say("after_reset %llu", (unsigned long long)used_bytes());
 	must(cu.cuDevicePrimaryCtxRetain(&context, 0), "retain");
 	must(cu.cuCtxSetCurrent(context), "cuCtxSetCurrent");
 	wait_for_test("reset");
@@ -474,7 +462,6 @@ static void at_random(unsigned long operations)
 	}
 	pthread_barrier_wait(&barrier);
 	must(cu.cuCtxSynchronize(), "cuCtxSynchronize");
-	let_readings_settle();
 	wait_for_test("at_rest");
 	pthread_barrier_wait(&barrier);
 	for (unsigned i = 0; i < THREADS; i++)

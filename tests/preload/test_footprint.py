@@ -104,6 +104,19 @@ class Footprint(Steps):
                           [none, one, one, two, both, two, one, ("no_context", 0), one, none])
         self.assertEqual(talk.seen["wrong"], ["400"])
 
+    def test_what_streams_give_back_is_not_taken_off_what_is_measured(self):
+        stack = 1024 * 2048 * 10  # for each thread of the 10 SMs
+        loaded, grown = CONTEXT + MODULE, CONTEXT + MODULE + stack
+        self.steps("behind_frees", 512 * MIB,
+                   [("loaded", loaded), ("grown", grown), ("second", grown + CONTEXT),
+                    ("first", CONTEXT)])
+
+    def test_imports_are_not_taken_off_what_is_measured(self):
+        imported = 2 * MIB
+        self.steps("beside_imports", 512 * MIB,
+                   [("imported", CONTEXT + imported), ("loaded", CONTEXT + MODULE + imported),
+                    ("second", 2 * CONTEXT + MODULE + imported)], uncounted=-imported)
+
     def test_heaps_are_counted_and_given_back(self):
         none, grown = ("none", CONTEXT), ("grown", CONTEXT + 50 * MIB)
         talk = self.steps("heaps", 512 * MIB,

@@ -89,6 +89,7 @@ class Pools(harness.Case):
             talk.expect(self, "full", quota)
             talk.expect(self, "reset", 0)
             talk.expect(self, "at_end", 0)
+        self.assertEqual(talk.seen["after_reset"], ["0"])
 
     def test_ptsz_means_the_stream_of_the_thread(self):
         with self.machine(**{"kernel.busy": "500ms"}) as machine, \

@@ -24,6 +24,7 @@
 #define WIRE_VERSION      2u
 #define WIRE_MAX_DEVICES  16
 #define WIRE_MAX_DEPS     48
+#define WIRE_MAX_LISTED   128
 #define WIRE_RING_ENTRIES 65536u /* a power of two */
 #define WIRE_MAX_FAILURES 32
 #define WIRE_MAX_KERNELS  64
@@ -44,7 +45,7 @@ enum wire_kind {
 	WIRE_SUBMIT,           /* no reply; one operation, see struct wire_op */
 	WIRE_ACCOUNT,     /* reply; what the process `pid` holds and used on device (0: this one) */
 	WIRE_UNSUPPORTED, /* no reply; counts a call that simgpu does not have, by name */
-	WIRE_NVML_PROCESSES, /* reply; up to WIRE_MAX_DEPS pids and bytes with a context on device
+	WIRE_NVML_PROCESSES, /* reply; up to WIRE_MAX_LISTED pids and bytes with a context on device
 			      */
 	WIRE_ARENA,          /* reply with an fd: a file for the linear memory of this process */
 	WIRE_BLOCK_CREATE, /* reply; a block of bytes on device with one reference; gives its id */
@@ -136,7 +137,7 @@ struct wire_reply {
 	struct {
 		int32_t pid;
 		uint64_t bytes;
-	} processes[WIRE_MAX_DEPS];
+	} processes[WIRE_MAX_LISTED];
 };
 
 /* The completion ring: written by the server, read by the client, in the order in which operations
@@ -177,7 +178,19 @@ struct wire_device {
 /* A kernel's time per block by its name; `*` is the default for names not listed. */
 struct wire_kernel_time {
 	char name[WIRE_NAME_LEN];
-	uint64_t block_ns;
+	uint64_t block_ns;      /* WIRE_KERNEL_AS_ALL: as those of `*` */
+	uint32_t bandwidth_ppm; /* see struct wire_op */
+	uint32_t reserved;
+};
+#define WIRE_KERNEL_AS_ALL UINT64_MAX
+
+/* Ways in which work leaves the SMs of its green context, as documented or feared of drivers. */
+enum wire_leak {
+	WIRE_LEAK_CDP = 1,         /* two more SMs, once a module launches kernels itself */
+	WIRE_LEAK_NULL_STREAM = 2, /* all SMs, for work in its default stream */
+	WIRE_LEAK_THREAD = 4,      /* all SMs, for work of other threads than its first */
+	WIRE_LEAK_GRAPH = 8,       /* all SMs, for graphs */
+	WIRE_LEAK_MPS_SCALE = 16,  /* the SMs of the process, where MPS limits it */
 };
 
 /* An injected failure: the next `remaining` calls of the exported symbol return `result`. */
@@ -199,6 +212,7 @@ struct wire_machine {
 	uint32_t kernel_count;
 	_Atomic uint32_t memory_answer_us; /* the driver waits before it asks for memory */
 	uint32_t sm_words;                 /* 64-bit words for a bit for each SM of any device */
+	_Atomic uint32_t leaks;            /* enum wire_leak */
 	uint32_t strict_capture; /* 1: questions about memory are unsafe in captures too */
 	struct wire_device devices[WIRE_MAX_DEVICES];
 	struct wire_kernel_time kernels[WIRE_MAX_KERNELS];

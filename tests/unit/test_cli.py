@@ -383,7 +383,7 @@ class ExplainGroup(ExplainCase):
         self.assertEqual(self.group(CUSLICE_GROUP="none"),
                          {"kind": "none", "origin": "CUSLICE_GROUP"})
         self.assertRegex(self.explain(CUSLICE_GROUP="none"),
-                         r"\ngroup\n  key +none +CUSLICE_GROUP\nfiles\n")
+                         r"\ngroup\n  key +none +CUSLICE_GROUP\ntenants\n")
 
     def test_disable_is_said(self):
         self.assertEqual(self.group(CUSLICE_DISABLE="1"),

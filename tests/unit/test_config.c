@@ -398,7 +398,8 @@ static void options_have_sentences_and_lower_case_keys(void **state)
 	}
 	assert_string_equal(config_options[CONFIG_ON_ERROR].variable, "CUSLICE_ON_ERROR");
 	assert_string_equal(config_key_name(CONFIG_ON_ERROR).text, "on_error");
-	assert_string_equal(config_known_keys(true).text, "memory, compute, burst, mechanism");
+	assert_string_equal(config_known_keys(true).text,
+		"memory, compute, burst, mechanism, weight, class, borrow, quantum");
 }
 
 static void variable_names_survive_a_round(void **state)

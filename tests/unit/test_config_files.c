@@ -124,6 +124,26 @@ static void strictest_of_policy_and_variable_wins(void **state)
 	assert_int_equal(tree_memory(DEVICE(6)), 4 * GIB);
 }
 
+/* Else a program could take the cap off that the policy has set. */
+static void policys_compute_is_shared_as_the_policy_says(void **state)
+{
+	(void)state;
+	TREE_READ("CUSLICE_COMPUTE=25%", "CUSLICE_BORROW=yes", "CUSLICE_WEIGHT=7",
+		"CUSLICE_CLASS=latency", "CUSLICE_QUANTUM=50ms");
+	assert_true(config_turns_of(&config, ANY).may_borrow);
+	assert_true(config_turns_of(&config, ANY).is_latency);
+	assert_int_equal(config_turns_of(&config, ANY).weight, 7);
+	assert_int_equal(config_turns_of(&config, ANY).quantum_ns, 50000000);
+
+	tree_write("policy/a.ini", "[slice]\ncompute = 25%\nweight = 3\n");
+	TREE_READ("CUSLICE_BORROW=yes", "CUSLICE_WEIGHT=7", "CUSLICE_CLASS=latency",
+		"CUSLICE_QUANTUM=50ms");
+	assert_false(config_turns_of(&config, ANY).may_borrow);
+	assert_false(config_turns_of(&config, ANY).is_latency);
+	assert_int_equal(config_turns_of(&config, ANY).weight, 3);
+	assert_int_equal(config_turns_of(&config, ANY).quantum_ns, 0);
+}
+
 /* Which of the two is less only the device tells: here 16 GiB. */
 static void percents_and_bytes_are_compared_for_the_device(void **state)
 {
@@ -540,6 +560,7 @@ int main(void)
 		CASE(policy_files_are_read_by_name_and_nothing_else),
 		CASE(policy_of_many_files_is_refused_beyond_the_most),
 		CASE(strictest_of_policy_and_variable_wins),
+		CASE(policys_compute_is_shared_as_the_policy_says),
 		CASE(percents_and_bytes_are_compared_for_the_device),
 		CASE(defaults_speak_where_nobody_else_does),
 		CASE(defaults_that_are_silenced_limit_nothing),

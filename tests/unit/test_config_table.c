@@ -84,6 +84,16 @@ static const struct {
 	{CONFIG_MECHANISM, "time", CONFIG_TIME},
 	{CONFIG_MECHANISM, "sm", CONFIG_SM},
 	{CONFIG_MECHANISM, "both", CONFIG_BOTH},
+	{CONFIG_WEIGHT, "1", 1},
+	{CONFIG_WEIGHT, "10000", 10000},
+	{CONFIG_WEIGHT, "0250", 250},
+	{CONFIG_CLASS, "batch", false},
+	{CONFIG_CLASS, "latency", true},
+	{CONFIG_BORROW, "no", false},
+	{CONFIG_BORROW, "yes", true},
+	{CONFIG_QUANTUM, "1ms", MS},
+	{CONFIG_QUANTUM, "100ms", 100 * MS},
+	{CONFIG_QUANTUM, "2500 us", 2500000},
 	{CONFIG_ON_ERROR, "refuse", CONFIG_REFUSE},
 	{CONFIG_ON_ERROR, "warn", CONFIG_WARN},
 	{CONFIG_LOG, "error", LOG_ERROR},
@@ -176,6 +186,21 @@ static const struct {
 	{CONFIG_GROUP, "/run/..group", "not named as a group"},
 	{CONFIG_GROUP, "/run/a b.group", "not named as a group"},
 	{CONFIG_GROUP, "/run/" NAME_64 "x.group", "not named as a group"},
+	{CONFIG_WEIGHT, "", "a weight is a whole number from 1 to 10000"},
+	{CONFIG_WEIGHT, "0", "a weight is a whole number from 1 to 10000"},
+	{CONFIG_WEIGHT, "10001", "a weight is a whole number from 1 to 10000"},
+	{CONFIG_WEIGHT, "4294967297", "a weight is a whole number from 1 to 10000"},
+	{CONFIG_WEIGHT, "1.5", "a weight is a whole number from 1 to 10000"},
+	{CONFIG_WEIGHT, "-1", "a weight is a whole number from 1 to 10000"},
+	{CONFIG_CLASS, "", "use batch or latency"},
+	{CONFIG_CLASS, "Latency", "use batch or latency"},
+	{CONFIG_BORROW, "1", "use yes or no"},
+	{CONFIG_BORROW, "YES", "use yes or no"},
+	{CONFIG_QUANTUM, "5", "a unit is missing"},
+	{CONFIG_QUANTUM, "0ms", "a quantum is 1ms to 100ms"},
+	{CONFIG_QUANTUM, "999us", "a quantum is 1ms to 100ms"},
+	{CONFIG_QUANTUM, "101ms", "a quantum is 1ms to 100ms"},
+	{CONFIG_QUANTUM, "1s", "a quantum is 1ms to 100ms"},
 	{CONFIG_MECHANISM, "", "use auto, time, sm or both"},
 	{CONFIG_MECHANISM, "SM", "use auto, time, sm or both"},
 	{CONFIG_MECHANISM, "sm,time", "use auto, time, sm or both"},
@@ -189,7 +214,7 @@ static const struct {
 
 /* Names of variables that mean nothing. */
 static const char *const bad_names[] = {"CUSLICE_MEMORIE", "CUSLICE_memory", "CUSLICE_",
-	"CUSLICE_GROUP_0", "CUSLICE_GROUPS", "CUSLICE_WEIGHT", "CUSLICE_MEMORY_",
+	"CUSLICE_GROUP_0", "CUSLICE_GROUPS", "CUSLICE_WEIGHTS", "CUSLICE_MEMORY_",
 	"CUSLICE_MEMORY_64", "CUSLICE_MEMORY_-1", "CUSLICE_MEMORY_1x", "CUSLICE_MEMORY_0_1",
 	"CUSLICE_MEMORY_000", "CUSLICE_MEMORY_GPU", "CUSLICE_MEMORY_GPU_1",
 	"CUSLICE_MEMORY_GPU-" UUID "0", "CUSLICE_MEMORY_gpu-" UUID, "CUSLICE_MEMORY_ABC-" UUID,
@@ -239,10 +264,11 @@ static const struct {
 	{"[slice]\nmemory =\n", 2, "memory = \"\": a number is needed"},
 	{"[slice]\nmemory = = 4GiB\n", 2, "memory = \"= 4GiB\""},
 	{"[slice]\nMemory = 4GiB\n", 2,
-		"no such setting; there are memory, compute, burst, mechanism, group"},
+		"no such setting; there are memory, compute, burst, mechanism, weight, class, "
+		"borrow, quantum, group"},
 	{"[slice]\nCUSLICE_MEMORY = 4GiB\n", 2, "\"CUSLICE_MEMORY\": no such setting"},
-	{"[slice]\nweight = 3\n", 2, "\"weight\": no such setting"},
-	{"[slice]\nborrow = yes\n", 2, "\"borrow\": no such setting"},
+	{"[slice]\nweights = 3\n", 2, "\"weights\": no such setting"},
+	{"[slice]\nborrows = yes\n", 2, "\"borrows\": no such setting"},
 	{"[device 0]\ngroup = a\n", 2, "for all devices together"},
 	{"[slice]\nmechanisms = sm\n", 2, "\"mechanisms\": no such setting"},
 	{"[slice]\nconfig = a.ini\n", 2, "in the environment alone"},
@@ -289,6 +315,10 @@ static void expect_result(enum config_key key, uint64_t result, const char *text
 	uint64_t found = key == CONFIG_MEMORY      ? tree_memory(ANY)
 			 : key == CONFIG_COMPUTE   ? tree_compute(ANY)
 			 : key == CONFIG_BURST     ? tree_burst(ANY)
+			 : key == CONFIG_WEIGHT    ? config_turns_of(&config, ANY).weight
+			 : key == CONFIG_CLASS     ? config_turns_of(&config, ANY).is_latency
+			 : key == CONFIG_BORROW    ? config_turns_of(&config, ANY).may_borrow
+			 : key == CONFIG_QUANTUM   ? config_turns_of(&config, ANY).quantum_ns
 			 : key == CONFIG_MECHANISM ? (uint64_t)config_mechanism_of(&config, ANY)
 			 : key == CONFIG_ON_ERROR  ? (uint64_t)config.on_error
 			 : key == CONFIG_LOG       ? (uint64_t)config.log

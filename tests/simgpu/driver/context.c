@@ -9,6 +9,7 @@
 
 #include "client.h"
 #include "entry.h"
+#include "green.h"
 #include "memory.h"
 #include "module.h"
 #include "pool.h"
@@ -332,6 +333,7 @@ CUresult context_push(CUcontext ctx)
 	if (!thread || thread->context_count == THREAD_CONTEXTS)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	thread->contexts[thread->context_count++] = ctx;
+	green_note_thread(ctx);
 	return CUDA_SUCCESS;
 }
 

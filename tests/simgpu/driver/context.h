@@ -17,7 +17,7 @@
 #include "resource.h"
 
 struct capture;
-struct sm_share;
+struct thread;
 
 struct CUctx_st {
 	struct handle handle;
@@ -29,10 +29,11 @@ struct CUctx_st {
 	bool is_primary;
 	CUcontext primary; /* of a green context: all but its streams and SMs are there; or NULL */
 	CUgreenCtx green;  /* whose context it is, or NULL */
-	struct sm_share share; /* SMs of its kernels */
-	struct deps waits;     /* that streams which are made from now on wait for */
-	unsigned attachments;  /* cuCtxAttach */
-	CUstream streams;      /* all of them: linked by their next_in_context */
+	const struct thread *thread; /* in which a green context was current first; or NULL */
+	struct sm_share share;       /* SMs of its kernels */
+	struct deps waits;           /* that streams which are made from now on wait for */
+	unsigned attachments;        /* cuCtxAttach */
+	CUstream streams;            /* all of them: linked by their next_in_context */
 	CUstream legacy;
 	struct deps orphans; /* last operations of streams that were destroyed */
 	CUmodule modules;    /* linked by their next_in_context */

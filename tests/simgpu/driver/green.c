@@ -5,6 +5,8 @@
  */
 #include "green.h"
 
+#include <stdatomic.h>
+
 #include "entry.h"
 #include "primary.h"
 #include "resource.h"
@@ -185,8 +187,42 @@ CUresult cuGreenCtxGetId(CUgreenCtx greenCtx, unsigned long long *greenCtxId)
 	return result;
 }
 
+/* Once it is so it stays so: the driver keeps the SMs for what kernels launch. */
+static _Atomic bool has_parallelism;
+
+static bool leaks(unsigned leak)
+{
+	return atomic_load_explicit(&entry.machine->leaks, memory_order_relaxed) & leak;
+}
+
 CUcontext green_leak(CUcontext ctx, bool is_null_stream, bool is_replay)
 {
-	(void)is_null_stream, (void)is_replay;
+	if (!ctx->primary)
+		return ctx;
+	if ((is_null_stream && leaks(WIRE_LEAK_NULL_STREAM)) ||
+		(is_replay && leaks(WIRE_LEAK_GRAPH)) ||
+		(ctx->thread && ctx->thread != thread_self() && leaks(WIRE_LEAK_THREAD)))
+		return ctx->primary;
 	return ctx;
+}
+
+bool green_has_extra_sms(CUcontext ctx)
+{
+	return ctx->primary && leaks(WIRE_LEAK_CDP) &&
+	       atomic_load_explicit(&has_parallelism, memory_order_relaxed);
+}
+
+void green_note_parallelism(void)
+{
+	atomic_store_explicit(&has_parallelism, true, memory_order_relaxed);
+}
+
+void green_note_thread(CUcontext ctx)
+{
+	if (!ctx->primary)
+		return;
+	driver_lock();
+	if (!ctx->thread)
+		ctx->thread = thread_self();
+	driver_unlock();
 }

@@ -34,4 +34,13 @@ CUresult green_end(CUgreenCtx green);
  */
 CUcontext green_leak(CUcontext ctx, bool is_null_stream, bool is_replay);
 
+/* Returns whether a leak that is switched on lets kernels of `ctx` use two more SMs. */
+bool green_has_extra_sms(CUcontext ctx);
+
+/* Notes that a module was loaded whose kernels launch kernels. */
+void green_note_parallelism(void);
+
+/* Notes that `ctx` becomes current in the calling thread. */
+void green_note_thread(CUcontext ctx);
+
 #endif

@@ -13,6 +13,7 @@
 
 #include "context.h"
 #include "device.h"
+#include "green.h"
 #include "memory.h"
 
 #define GLOBAL_ALIGN  256u
@@ -216,6 +217,8 @@ CUresult module_create(
 	module->next_in_context = ctx->modules;
 	ctx->modules = module;
 	driver_unlock();
+	if (image->launches_kernels)
+		green_note_parallelism();
 	*ret_module = module;
 	return CUDA_SUCCESS;
 }

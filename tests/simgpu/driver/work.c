@@ -14,6 +14,7 @@
 #include "context.h"
 #include "entry.h"
 #include "event.h"
+#include "green.h"
 #include "memory.h"
 #include "module.h"
 #include "pool.h"
@@ -152,23 +153,31 @@ bool work_stage(struct work *work)
 	return true;
 }
 
-static uint64_t listed_block_ns(const struct wire_machine *machine, const char *name)
+/* A kernel whose bandwidth alone is listed takes the time of all others, and the other way round.
+ */
+static struct wire_kernel_time listed_time(const struct wire_machine *machine, const char *name)
 {
-	uint64_t any = DEFAULT_BLOCK_NS;
+	struct wire_kernel_time any = {.block_ns = DEFAULT_BLOCK_NS};
+	const struct wire_kernel_time *found = NULL;
 
 	for (uint32_t i = 0; i < machine->kernel_count && i < WIRE_MAX_KERNELS; i++) {
 		const struct wire_kernel_time *kernel = &machine->kernels[i];
 
-		if (strncmp(kernel->name, name, sizeof(kernel->name) - 1) == 0)
-			return kernel->block_ns;
 		if (strcmp(kernel->name, "*") == 0)
-			any = kernel->block_ns;
+			any = *kernel;
+		else if (strncmp(kernel->name, name, sizeof(kernel->name) - 1) == 0)
+			found = kernel;
 	}
-	return any;
+	if (!found)
+		return any;
+	return (struct wire_kernel_time){
+		.block_ns = found->block_ns == WIRE_KERNEL_AS_ALL ? any.block_ns : found->block_ns,
+		.bandwidth_ppm = found->bandwidth_ppm,
+	};
 }
 
 /* The server may change the table at any time: the generation is odd meanwhile. */
-static uint64_t block_ns(const char *name)
+static struct wire_kernel_time time_of(const char *name)
 {
 	const struct wire_machine *machine = entry.machine;
 
@@ -176,7 +185,7 @@ static uint64_t block_ns(const char *name)
 		/* Both pair with the server's updates around a change. */
 		const uint32_t before =
 			atomic_load_explicit(&machine->generation, memory_order_acquire);
-		const uint64_t found = listed_block_ns(machine, name);
+		const struct wire_kernel_time found = listed_time(machine, name);
 
 		atomic_thread_fence(memory_order_acquire);
 		if (before % 2 == 0 &&
@@ -200,6 +209,7 @@ static void lower_bytes(uint64_t bytes, uint64_t sm_mib_per_ms, struct wire_op *
 
 static void lower_kernel(const struct work_kernel *kernel, struct wire_op *op)
 {
+	const struct wire_kernel_time time = time_of(kernel->function->declared->name);
 	const struct simgpu_twin_launch *launch = &kernel->launch;
 	const uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
 	const uint32_t at_a_time =
@@ -208,7 +218,8 @@ static void lower_kernel(const struct work_kernel *kernel, struct wire_op *op)
 	op->kind = WIRE_OP_KERNEL;
 	op->blocks = work_kernel_blocks(kernel);
 	op->blocks_per_sm = at_a_time ? at_a_time : 1;
-	op->duration_ns = block_ns(kernel->function->declared->name);
+	op->duration_ns = time.block_ns;
+	op->bandwidth_ppm = time.bandwidth_ppm;
 	if (kernel->function->twin)
 		op->flags |= WIRE_OP_TELL_SMS;
 }
@@ -241,6 +252,8 @@ uint64_t work_submit(struct work *work, CUcontext ctx, int priority, const struc
 	op.context = ctx->wire_id;
 	op.priority = priority;
 	lower(work, &op);
+	if (green_has_extra_sms(ctx))
+		op.flags |= WIRE_OP_EXTRA_SMS;
 	return ops_submit(&op, deps, work);
 }
 

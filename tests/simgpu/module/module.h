@@ -41,6 +41,7 @@ struct sim_module_image {
 	struct sim_global *globals;
 	uint32_t sm; /* 90 for sm_90; 0 for PTX */
 	bool is_ptx;
+	bool launches_kernels; /* PTX that speaks of cudaLaunchDevice: dynamic parallelism */
 };
 
 enum sim_module_status {

@@ -413,5 +413,6 @@ enum sim_module_status ptx_parse(const char *text, struct sim_module_image *imag
 	while (is_read && parser.lexer.token.kind != PTX_END)
 		is_read = read_declaration(&parser);
 	free(parser.shared);
+	image->launches_kernels = strstr(text, "cudaLaunchDevice") != NULL;
 	return parser.status;
 }

@@ -25,7 +25,7 @@ struct nvmlDevice_st {
 	uint64_t sampled_ns;      /* CLOCK_MONOTONIC */
 	unsigned int utilization; /* percent, as of the last sample */
 	unsigned int sample_count;
-	struct nvml_sample samples[WIRE_MAX_DEPS];
+	struct nvml_sample samples[WIRE_MAX_LISTED];
 };
 
 /* Enter NVML: takes the lock if NVML_SUCCESS comes back, and then nvml_leave must follow. With a

@@ -118,7 +118,7 @@ static uint64_t gpu_time_before(const struct nvmlDevice_st *device, int32_t pid)
 }
 
 static bool sample_processes(const struct nvmlDevice_st *device,
-	struct nvml_sample samples[WIRE_MAX_DEPS], unsigned int *ret_count)
+	struct nvml_sample samples[WIRE_MAX_LISTED], unsigned int *ret_count)
 {
 	struct wire_request request = {.kind = WIRE_ACCOUNT, .device = device->number};
 	struct wire_reply processes, account;
@@ -140,7 +140,7 @@ static bool sample_processes(const struct nvmlDevice_st *device,
 /* Kernels of several processes at a time are counted each, so the sum may exceed the time. */
 void nvml_sample_device(struct nvmlDevice_st *device)
 {
-	struct nvml_sample samples[WIRE_MAX_DEPS];
+	struct nvml_sample samples[WIRE_MAX_LISTED];
 	unsigned int count;
 	uint64_t now = clock_ns();
 	uint64_t elapsed = now - device->sampled_ns;

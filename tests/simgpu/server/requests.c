@@ -210,7 +210,7 @@ static void list_process(struct wire_reply *answer, int32_t pid, uint64_t bytes)
 	uint32_t at = 0;
 	while (at < answer->process_count && answer->processes[at].pid != pid)
 		at++;
-	if (at == WIRE_MAX_DEPS)
+	if (at == WIRE_MAX_LISTED)
 		return;
 	if (at == answer->process_count)
 		answer->process_count++;

@@ -16,7 +16,15 @@
 
 #define LINE_LEN 512
 
-enum key_type { KEY_NUMBER, KEY_NUMBER64, KEY_BYTES, KEY_NAME, KEY_CAPABILITY, KEY_UUID };
+enum key_type {
+	KEY_NUMBER,
+	KEY_NUMBER64,
+	KEY_BYTES,
+	KEY_NAME,
+	KEY_CAPABILITY,
+	KEY_UUID,
+	KEY_LEAKS
+};
 
 struct key {
 	const char *name;
@@ -40,6 +48,7 @@ static const struct key keys[] = {
 	{"d2d_mib_per_ms", KEY_NUMBER, false, true, 0, 1000000, OF_MACHINE(d2d_mib_per_ms)},
 	{"memory_answer_us", KEY_NUMBER, false, true, 0, 1000000000, OF_MACHINE(memory_answer_us)},
 	{"strict_capture", KEY_NUMBER, false, false, 0, 1, OF_MACHINE(strict_capture)},
+	{"leak", KEY_LEAKS, false, true, 0, 0, OF_MACHINE(leaks)},
 	{"slice_us", KEY_NUMBER64, false, true, 1, 1000000000, OF_MACHINE(slice_us)},
 	{"switch_us", KEY_NUMBER64, false, true, 0, 1000000000, OF_MACHINE(switch_us)},
 	{"reclaim_us", KEY_NUMBER64, false, true, 0, 1000000000, OF_MACHINE(reclaim_us)},
@@ -54,6 +63,9 @@ static const struct key keys[] = {
 	{"cc", KEY_CAPABILITY, true, false, 0, 0, OF_DEVICE(cc_major)},
 };
 /* clang-format on */
+
+/* By the bits of enum wire_leak. */
+static const char *const leaks[] = {"cdp", "null_stream", "thread", "graph", "mps_scale", NULL};
 
 #undef OF_MACHINE
 #undef OF_DEVICE
@@ -114,6 +126,8 @@ static bool read_value(const struct key *key, const char *text, void *place, cha
 		return value_read_name(text, place, WIRE_NAME_LEN, reason);
 	if (key->type == KEY_UUID)
 		return value_read_uuid(text, place, reason);
+	if (key->type == KEY_LEAKS)
+		return value_read_bits(text, leaks, place, reason);
 	if (key->type == KEY_CAPABILITY)
 		return value_read_capability(text, place, (uint32_t *)place + 1, reason);
 	if (is_bytes ? !value_read_bytes(text, &number, reason)
@@ -176,13 +190,24 @@ static const char *split_device_key(const char *name, uint32_t *ret_device)
 
 static bool set_kernel(struct settings *settings, const char *name, const char *text, char *reason)
 {
-	struct wire_kernel_time time = {.block_ns = 0};
+	static const char suffix[] = ".bandwidth";
+	struct wire_kernel_time time = {.block_ns = WIRE_KERNEL_AS_ALL};
+	char kernel[LINE_LEN];
 	uint32_t at = 0;
-	if (!value_read_name(name, time.name, sizeof(time.name), reason) ||
-		!value_read_duration(text, &time.block_ns, reason))
+	size_t len = strlen(name);
+	bool is_bandwidth = len > strlen(suffix) && !strcmp(name + len - strlen(suffix), suffix);
+
+	snprintf(kernel, sizeof(kernel), "%.*s", (int)(is_bandwidth ? len - strlen(suffix) : len),
+		name);
+	if (!value_read_name(kernel, time.name, sizeof(time.name), reason))
 		return false;
-	while (at < settings->kernel_count && strcmp(settings->kernels[at].name, name) != 0)
+	while (at < settings->kernel_count && strcmp(settings->kernels[at].name, kernel) != 0)
 		at++;
+	if (at < settings->kernel_count)
+		time = settings->kernels[at];
+	if (is_bandwidth ? !value_read_part(text, &time.bandwidth_ppm, reason)
+			 : !value_read_duration(text, &time.block_ns, reason))
+		return false;
 	if (at == WIRE_MAX_KERNELS) {
 		snprintf(reason, VALUE_REASON_LEN, "more than %d kernels", WIRE_MAX_KERNELS);
 		return false;

@@ -328,6 +328,74 @@ static void extra_sms_are_the_last_two_and_shared(void **state)
 	assert_ran(f->a, all, 1000, 1200);
 }
 
+static struct wire_op greedy(uint32_t context, uint64_t blocks, uint32_t percent)
+{
+	struct wire_op op = model(context, blocks, 100);
+	op.bandwidth_ppm = percent * 10000;
+	return op;
+}
+
+static void kernel_without_enough_bandwidth_takes_longer_in_proportion(void **state)
+{
+	struct fixture *f = *state;
+
+	/* All of it on 10 SMs, one and a half times as much, and that on 4 SMs. */
+	uint64_t fits = virtual_submit(f->engine, f->a, 0, greedy(f->a->context, 20, 100), 0);
+	uint64_t more = virtual_submit(f->engine, f->a, 1000, greedy(f->a->context, 20, 150), 0);
+	uint64_t part = virtual_submit(f->engine, f->a, 2000, greedy(f->low, 20, 150), 0);
+	engine_advance(f->engine, 10000);
+
+	assert_ran(f->a, fits, 0, 200);
+	assert_ran(f->a, more, 1000, 1300);
+	assert_ran(f->a, part, 2000, 2500);
+}
+
+static void partition_slows_memory_down_less_than_arithmetic(void **state)
+{
+	struct fixture *f = *state;
+
+	/* 2.5 times the bandwidth: 4 of 10 SMs are enough to have all of it. */
+	uint64_t all = virtual_submit(f->engine, f->a, 0, greedy(f->a->context, 40, 250), 0);
+	uint64_t four = virtual_submit(f->engine, f->a, 5000, greedy(f->low, 40, 250), 0);
+	engine_advance(f->engine, 10000);
+
+	assert_ran(f->a, all, 0, 1000);
+	assert_ran(f->a, four, 5000, 6000);
+}
+
+static void kernels_share_the_bandwidth(void **state)
+{
+	struct fixture *f = *state;
+
+	/* 0.8 and 1.2 of it together; the one that asks for none is not slowed down. */
+	uint64_t low = virtual_submit(f->engine, f->a, 0, greedy(f->low, 4000, 200), 0);
+	uint64_t high = virtual_submit(f->engine, f->a, 0, greedy(f->high, 6000, 200), 0);
+	engine_advance(f->engine, 1000000);
+	uint64_t memory = virtual_submit(f->engine, f->a, 1000000, greedy(f->low, 8, 500), 0);
+	uint64_t plain = kernel(f, 1000000, f->high, 60, 100);
+	engine_advance(f->engine, 2000000);
+
+	/* The first blocks of low start before high asks for anything. */
+	assert_ran(f->a, low, 0, 199900);
+	assert_ran(f->a, high, 0, 199900 + 100);
+	assert_ran(f->a, memory, 1000000, 1000400);
+	assert_ran(f->a, plain, 1000000, 1001000);
+}
+
+static void grid_that_wants_bandwidth_costs_a_few_steps(void **state)
+{
+	struct fixture *f = *state;
+	int steps = 0;
+
+	uint64_t huge =
+		virtual_submit(f->engine, f->a, 0, greedy(f->a->context, 1000000000, 300), 0);
+	while (engine_next(f->engine) != NEVER_NS && ++steps < 100)
+		engine_advance(f->engine, engine_next(f->engine));
+
+	assert_ran(f->a, huge, 0, UINT64_C(30000000000));
+	assert_true(steps < 10);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -347,6 +415,10 @@ int main(void)
 		TEST(grid_beside_a_partition_is_the_same_however_often_one_looks),
 		TEST(partition_that_is_destroyed_drops_its_work_only),
 		TEST(partition_of_no_sm_of_the_device_is_refused),
+		TEST(kernel_without_enough_bandwidth_takes_longer_in_proportion),
+		TEST(partition_slows_memory_down_less_than_arithmetic),
+		TEST(kernels_share_the_bandwidth),
+		TEST(grid_that_wants_bandwidth_costs_a_few_steps),
 		TEST(extra_sms_are_the_last_two_and_shared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,6 +140,54 @@ static void kernel_times_are_added_and_replaced(void **state)
 	assert_int_equal(settings.kernels[1].block_ns, 5);
 }
 
+static void bandwidth_of_kernels_stands_beside_their_time(void **state)
+{
+	(void)state;
+	struct settings settings = fresh();
+
+	assert_set(&settings, "kernel.copy.bandwidth=5.25");
+	assert_set(&settings, "kernel.copy=100us");
+	assert_set(&settings, "kernel.only.bandwidth=0.000001");
+	assert_set(&settings, "kernel.*.bandwidth=999");
+
+	assert_int_equal(settings.kernel_count, 3);
+	assert_int_equal(settings.kernels[0].block_ns, 10000);
+	assert_int_equal(settings.kernels[0].bandwidth_ppm, 999000000);
+	assert_string_equal(settings.kernels[1].name, "copy");
+	assert_int_equal(settings.kernels[1].block_ns, 100000);
+	assert_int_equal(settings.kernels[1].bandwidth_ppm, 5250000);
+	assert_int_equal(settings.kernels[2].block_ns, WIRE_KERNEL_AS_ALL);
+	assert_int_equal(settings.kernels[2].bandwidth_ppm, 1);
+	static const char *const wrong[] = {
+		"", ".5", "1.", "1000", "1.2345678", "1e3", "-1", "0.5x", "1.2.3"};
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char text[64], words[160];
+		snprintf(text, sizeof(text), "kernel.k.bandwidth=%s", wrong[i]);
+		snprintf(words, sizeof(words),
+			"kernel.k.bandwidth=\"%s\": not a number like 0.5, below 1000, of six "
+			"decimals",
+			wrong[i]);
+		assert_refused(text, false, words);
+	}
+}
+
+static void leaks_are_a_list(void **state)
+{
+	(void)state;
+	struct settings settings = fresh();
+
+	assert_int_equal(settings.leaks, 0);
+	assert_set(&settings, "leak=cdp");
+	assert_int_equal(settings.leaks, WIRE_LEAK_CDP);
+	assert_set(&settings, "leak=null_stream,thread,graph,mps_scale");
+	assert_int_equal(settings.leaks,
+		WIRE_LEAK_NULL_STREAM | WIRE_LEAK_THREAD | WIRE_LEAK_GRAPH | WIRE_LEAK_MPS_SCALE);
+	assert_set(&settings, "leak=none");
+	assert_int_equal(settings.leaks, 0);
+	assert_refused("leak=cdp,water", true, "leak=\"cdp,water\": \"water\" is not known");
+	assert_refused("leak=cdp,", true, "leak=\"cdp,\": \"\" is not known");
+}
+
 static void more_kernels_than_the_machine_holds_are_refused(void **state)
 {
 	(void)state;
@@ -279,6 +327,8 @@ int main(void)
 		cmocka_unit_test(every_key_is_understood),
 		cmocka_unit_test(key_of_one_device_wins_whatever_the_order),
 		cmocka_unit_test(kernel_times_are_added_and_replaced),
+		cmocka_unit_test(bandwidth_of_kernels_stands_beside_their_time),
+		cmocka_unit_test(leaks_are_a_list),
 		cmocka_unit_test(more_kernels_than_the_machine_holds_are_refused),
 		cmocka_unit_test(uuids_differ_by_device_and_place_only),
 		cmocka_unit_test(what_is_not_understood_is_quoted),

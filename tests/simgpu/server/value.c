@@ -127,6 +127,49 @@ bool value_read_uuid(const char *text, uint8_t ret_uuid[16], char *ret_reason)
 	return true;
 }
 
+bool value_read_part(const char *text, uint32_t *ret_ppm, char *ret_reason)
+{
+	uint32_t ppm = 0, unit = 1000000;
+	size_t whole = strspn(text, "0123456789");
+	for (size_t i = 0; i < whole && whole <= 3; i++)
+		ppm = ppm * 10 + (uint32_t)(text[i] - '0') * unit;
+	const char *rest = text + whole;
+	size_t digits = *rest == '.' ? strspn(++rest, "0123456789") : 0;
+	if (whole == 0 || whole > 3 || digits > 6 || (digits == 0 && rest > text + whole) ||
+		rest[digits] != '\0')
+		return refuse(ret_reason, "not a number like 0.5, below 1000, of six decimals");
+	for (size_t i = 0; i < digits; i++) {
+		unit /= 10;
+		ppm += (uint32_t)(rest[i] - '0') * unit;
+	}
+	*ret_ppm = ppm;
+	return true;
+}
+
+bool value_read_bits(
+	const char *text, const char *const names[], uint32_t *ret_bits, char *ret_reason)
+{
+	uint32_t bits = 0;
+	if (strcmp(text, "none") == 0) {
+		*ret_bits = 0;
+		return true;
+	}
+	for (const char *at = text;; at++) {
+		size_t len = strcspn(at, ","), bit = 0;
+		while (names[bit] && (strlen(names[bit]) != len || strncmp(names[bit], at, len)))
+			bit++;
+		if (!names[bit])
+			return refuse(ret_reason, "\"%.*s\" is not known",
+				(int)(len > 32 ? 32 : len), at);
+		bits |= 1u << bit;
+		at += len;
+		if (*at == '\0')
+			break;
+	}
+	*ret_bits = bits;
+	return true;
+}
+
 bool value_read_name(const char *text, char *ret_name, size_t size, char *ret_reason)
 {
 	size_t len = strlen(text);

@@ -30,6 +30,13 @@ bool value_read_capability(
 /* The UUID of a device: 32 hexadecimal digits, dashes anywhere, "GPU-" before it or not. */
 bool value_read_uuid(const char *text, uint8_t ret_uuid[16], char *ret_reason);
 
+/* A number of up to three digits before and six behind the point, in millionths: 0.5, 12. */
+bool value_read_part(const char *text, uint32_t *ret_ppm, char *ret_reason);
+
+/* Names of bits, separated by commas, or "none": names[i] stands for bit i, NULL ends them. */
+bool value_read_bits(
+	const char *text, const char *const names[], uint32_t *ret_bits, char *ret_reason);
+
 /* A name of 1 to size - 1 printable ASCII characters. */
 bool value_read_name(const char *text, char *ret_name, size_t size, char *ret_reason);
 
