@@ -45,6 +45,20 @@ bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
 	return true;
 }
 
+void lanes_close(struct lanes *lanes)
+{
+	for (unsigned i = 0; i < lanes->lane_count; i++) {
+		if (lanes->lanes[i].stream == NULL)
+			continue;
+		driver_real.cuEventDestroy_v2(lanes->lanes[i].event);
+		driver_real.cuStreamDestroy_v2(lanes->lanes[i].stream);
+	}
+	driver_real.cuEventDestroy_v2(lanes->whole_event);
+	driver_real.cuEventDestroy_v2(lanes->legacy_event);
+	driver_real.cuStreamDestroy_v2(lanes->legacy);
+	*lanes = (struct lanes){0};
+}
+
 /* NULL where there are too many. */
 static struct lane *free_place(struct lanes *lanes)
 {

@@ -53,6 +53,9 @@ struct lanes {
  * nothing is left then. */
 bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green) MUST_CHECK;
 
+/* Destroys what lanes_open() and others have made. The partition's context is left. */
+void lanes_close(struct lanes *lanes);
+
 /* A stream of the partition. `flags` and what is returned as cuStreamCreateWithPriority() has them.
  */
 CUresult lanes_create(struct lanes *lanes, CUstream *ret_stream, unsigned flags, int priority);

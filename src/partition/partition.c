@@ -2,15 +2,19 @@
  * Copyright the cuslice authors
  */
 #include "partition/partition.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/wipe.h"
 #include "config/config.h"
 #include "hooks/capture_mode.h"
 #include "partition/lanes.h"
+#include "partition/self_test.h"
 #include "partition/streams.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define MAX_DEVICES CONFIG_MAX_DEVICES
 
@@ -18,7 +22,9 @@
 struct partition {
 	struct lock making;
 	_Atomic bool is_made;
-	_Atomic bool is_given_up; /* not tried again; what was made stays in use */
+	_Atomic bool is_tested;       /* until then it is there for those that test it alone */
+	_Atomic uintptr_t testers[2]; /* threads; 0: none */
+	_Atomic bool is_given_up;     /* not tried again; what was made stays in use */
 	struct lanes lanes;
 };
 
@@ -98,19 +104,56 @@ static const char *make_green(unsigned device, unsigned sm_count, CUgreenCtx *re
 	return NULL;
 }
 
+static bool is_tester(const struct partition *partition)
+{
+	uintptr_t self = (uintptr_t)pthread_self();
+
+	return atomic_load(&partition->testers[0]) == self ||
+	       atomic_load(&partition->testers[1]) == self;
+}
+
+static void enter_test(unsigned device)
+{
+	atomic_store(&partitions[device].testers[1], (uintptr_t)pthread_self());
+}
+
+static const char *test(unsigned device)
+{
+	struct partition *partition = &partitions[device];
+	uint64_t begun_ns = clock_now_ns();
+
+	atomic_store(&partition->testers[0], (uintptr_t)pthread_self());
+	atomic_store(&partition->is_made, true);
+	const char *reason = self_test(device, atomic_load(&wishes[device].sm_count), enter_test);
+	atomic_store(&partition->testers[0], 0);
+	atomic_store(&partition->testers[1], 0);
+	log_at(LOG_DEBUG, "partition", "GPU %u: the self-test took %u us", device,
+		(unsigned)((clock_now_ns() - begun_ns) / NS_PER_US));
+	return reason;
+}
+
 /* In the primary context, which is current. */
 static const char *make(unsigned device, CUcontext primary)
 {
-	struct lanes *lanes = &partitions[device].lanes;
+	struct partition *partition = &partitions[device];
 	CUgreenCtx green;
 	const char *reason = make_green(device, atomic_load(&wishes[device].sm_count), &green);
 
 	if (reason != NULL)
 		return reason;
-	if (lanes_open(lanes, primary, green))
+	if (!lanes_open(&partition->lanes, primary, green)) {
+		driver_real.cuGreenCtxDestroy(green);
+		return "the driver makes no streams in it";
+	}
+	reason = test(device);
+	if (reason == NULL) {
+		atomic_store(&partition->is_tested, true);
 		return NULL;
+	}
+	atomic_store(&partition->is_made, false);
+	lanes_close(&partition->lanes);
 	driver_real.cuGreenCtxDestroy(green);
-	return "the driver makes no streams in it";
+	return reason;
 }
 
 static bool is_primary(unsigned device, CUcontext context)
@@ -134,19 +177,26 @@ static void make_or_give_up(unsigned device, CUcontext context)
 	CUstreamCaptureMode mode = relax_capture();
 	reason = make(device, context);
 	restore_capture(mode);
-	if (reason == NULL)
-		atomic_store(&partition->is_made, true);
-	else
+	if (reason != NULL)
 		give_up(device, reason);
+}
+
+/* What the calling thread may use. */
+static struct lanes *lanes_at(unsigned device)
+{
+	struct partition *partition = &partitions[device];
+
+	if (!atomic_load(&partition->is_made) ||
+		(unlikely(!atomic_load(&partition->is_tested)) && !is_tester(partition)))
+		return NULL;
+	return &partition->lanes;
 }
 
 static struct lanes *lanes_in(unsigned device, CUcontext context)
 {
-	struct partition *partition = &partitions[device];
+	struct lanes *lanes = lanes_at(device);
 
-	return atomic_load(&partition->is_made) && partition->lanes.primary == context
-		       ? &partition->lanes
-		       : NULL;
+	return lanes != NULL && lanes->primary == context ? lanes : NULL;
 }
 
 /* A context that no partition is known for. */
@@ -185,7 +235,7 @@ struct lanes *partition_current(void)
 
 struct lanes *partition_at(unsigned place)
 {
-	return atomic_load(&partitions[place].is_made) ? &partitions[place].lanes : NULL;
+	return lanes_at(place);
 }
 
 unsigned partition_places(void)
@@ -206,5 +256,6 @@ void partition_forget(unsigned device)
 	if (device >= MAX_DEVICES || !atomic_load(&partitions[device].is_made))
 		return;
 	atomic_store(&partitions[device].is_made, false);
+	atomic_store(&partitions[device].is_tested, false);
 	partitions[device].lanes = (struct lanes){0};
 }

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ */
+#include "partition/self_test.h"
+#include "driver/driver.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Weak: programs of glibc before 2.34 may have been started without libpthread. */
+#pragma weak pthread_create
+#pragma weak pthread_join
+
+#define MOST_SMS      4096u
+#define BLOCK_THREADS 1024u  /* so that an SM holds two blocks at most */
+#define BLOCK_CYCLES  10000u /* some 5 us: as long as it takes to hand out the blocks */
+
+extern const char census_image[] __attribute__((visibility("hidden")));
+
+struct test {
+	unsigned device;
+	void (*enter)(unsigned device);
+	CUcontext context;
+	CUmodule module;
+	CUfunction kernel;
+	CUdeviceptr seen; /* a bit for each SM */
+	unsigned blocks;
+	CUresult thread_result;
+};
+
+static CUresult launch(const struct test *test, CUstream stream)
+{
+	CUdeviceptr seen = test->seen;
+	unsigned cycles = BLOCK_CYCLES;
+	void *params[] = {&seen, &cycles};
+
+	return driver.cuLaunchKernel(
+		test->kernel, test->blocks, 1, 1, BLOCK_THREADS, 1, 1, 0, stream, params, NULL);
+}
+
+static CUresult on_default_stream(struct test *test)
+{
+	return launch(test, NULL);
+}
+
+static CUresult on_stream(struct test *test, unsigned flags)
+{
+	CUstream stream;
+	CUresult result = driver.cuStreamCreate(&stream, flags);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = launch(test, stream);
+	CUresult synced = driver.cuStreamSynchronize(stream);
+	CUresult destroyed = driver.cuStreamDestroy_v2(stream);
+	return result != CUDA_SUCCESS ? result : synced != CUDA_SUCCESS ? synced : destroyed;
+}
+
+static CUresult on_created_streams(struct test *test)
+{
+	CUresult result = on_stream(test, CU_STREAM_NON_BLOCKING);
+
+	return result == CUDA_SUCCESS ? on_stream(test, CU_STREAM_DEFAULT) : result;
+}
+
+static void *run_in_thread(void *data)
+{
+	struct test *test = data;
+
+	test->enter(test->device);
+	test->thread_result = driver.cuCtxPushCurrent_v2(test->context);
+	if (test->thread_result != CUDA_SUCCESS)
+		return NULL;
+	test->thread_result = launch(test, CU_STREAM_LEGACY);
+	if (test->thread_result == CUDA_SUCCESS)
+		test->thread_result = launch(test, CU_STREAM_PER_THREAD);
+	CUresult synced = driver.cuStreamSynchronize(CU_STREAM_PER_THREAD);
+	if (test->thread_result == CUDA_SUCCESS)
+		test->thread_result = synced;
+	driver.cuCtxPopCurrent_v2(&test->context);
+	return NULL;
+}
+
+/* Signals are the program's: none of its handlers runs in our thread. A program that cannot have
+ * another thread cannot bring work by one. */
+static CUresult in_second_thread(struct test *test)
+{
+	sigset_t all, before;
+	pthread_t thread;
+
+	if (&pthread_create == NULL || &pthread_join == NULL)
+		return CUDA_SUCCESS;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	bool is_made = pthread_create(&thread, NULL, run_in_thread, test) == 0;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (!is_made)
+		return CUDA_SUCCESS;
+	pthread_join(thread, NULL);
+	return test->thread_result;
+}
+
+static CUresult capture(struct test *test, CUstream stream, CUgraphExec *ret_exec)
+{
+	CUgraph graph;
+	CUresult result = driver.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = launch(test, stream);
+	CUresult ended = driver.cuStreamEndCapture(stream, &graph);
+	if (ended != CUDA_SUCCESS)
+		return ended;
+	if (result == CUDA_SUCCESS)
+		result = driver.cuGraphInstantiateWithFlags(ret_exec, graph, 0);
+	driver.cuGraphDestroy(graph);
+	return result;
+}
+
+static CUresult replay(struct test *test, CUstream stream)
+{
+	CUgraphExec exec;
+	CUresult result = capture(test, stream, &exec);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = driver.cuGraphLaunch(exec, stream);
+	if (result == CUDA_SUCCESS)
+		result = driver.cuGraphLaunch(exec, NULL);
+	CUresult synced = driver.cuStreamSynchronize(NULL);
+	driver.cuGraphExecDestroy(exec);
+	return result != CUDA_SUCCESS ? result : synced;
+}
+
+static CUresult by_graph(struct test *test)
+{
+	CUstream stream;
+	CUresult result = driver.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = replay(test, stream);
+	CUresult synced = driver.cuStreamSynchronize(stream);
+	driver.cuStreamDestroy_v2(stream);
+	return result != CUDA_SUCCESS ? result : synced;
+}
+
+static const struct way {
+	CUresult (*run)(struct test *test);
+	const char *escaped;
+} ways[] = {
+	{on_default_stream, "work of the default stream runs on other SMs too"},
+	{on_created_streams, "work of a new stream runs on other SMs too"},
+	{in_second_thread, "work of a second thread runs on other SMs too"},
+	{by_graph, "work of a graph runs on other SMs too"},
+};
+
+static unsigned count_seen(const uint32_t seen[MOST_SMS / 32])
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < MOST_SMS / 32; i++)
+		count += (unsigned)__builtin_popcount(seen[i]);
+	return count;
+}
+
+/* What was seen adds up: one partition, whatever the way to it. */
+static const char *run_ways(struct test *test, unsigned sm_count)
+{
+	uint32_t seen[MOST_SMS / 32];
+
+	for (unsigned i = 0; i < ARRAY_LEN(ways); i++) {
+		if (ways[i].run(test) != CUDA_SUCCESS ||
+			driver.cuStreamSynchronize(NULL) != CUDA_SUCCESS ||
+			driver.cuMemcpyDtoH_v2(seen, test->seen, sizeof(seen)) != CUDA_SUCCESS)
+			return "the driver refuses work in it";
+		if (count_seen(seen) == 0)
+			return "the self-test's kernel does not run";
+		if (count_seen(seen) > sm_count)
+			return ways[i].escaped;
+	}
+	return NULL;
+}
+
+/* What the test takes of the device's memory it gives back at once, so it is not charged. */
+static bool prepare(struct test *test)
+{
+	const size_t bytes = MOST_SMS / 8;
+	int sms = 0;
+
+	if (driver.cuCtxGetCurrent(&test->context) != CUDA_SUCCESS ||
+		driver_real.cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+			(CUdevice)test->device) != CUDA_SUCCESS ||
+		driver.cuModuleLoadData(&test->module, census_image) != CUDA_SUCCESS)
+		return false;
+	test->blocks = 2 * (unsigned)sms;
+	if (driver.cuModuleGetFunction(&test->kernel, test->module, "cuslice_census") ==
+			CUDA_SUCCESS &&
+		driver.cuMemAlloc_v2(&test->seen, bytes) == CUDA_SUCCESS) {
+		if (driver.cuMemsetD8_v2(test->seen, 0, bytes) == CUDA_SUCCESS)
+			return true;
+		driver.cuMemFree_v2(test->seen);
+	}
+	driver.cuModuleUnload(test->module);
+	return false;
+}
+
+const char *self_test(unsigned device, unsigned sm_count, void (*enter)(unsigned device))
+{
+	struct test test = {.device = device, .enter = enter};
+
+	if (!prepare(&test))
+		return "the self-test's kernel cannot be loaded";
+	const char *reason = run_ways(&test, sm_count);
+	driver.cuMemFree_v2(test.seen);
+	driver.cuModuleUnload(test.module);
+	return reason;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Whether a partition holds: a small kernel that notes its SMs, run in all the ways in which
+ * programs bring work to a device.
+ */
+#ifndef CUSLICE_PARTITION_SELF_TEST_H
+#define CUSLICE_PARTITION_SELF_TEST_H
+
+/* Returns NULL where it holds, else what went past it: static text that goes on from "for". Through
+ * `driver`, as programs do, in the primary context, which is current; takes a few milliseconds.
+ * device    whose partition it is
+ * sm_count  of the partition
+ * enter     called in the thread that the test makes, before it calls the driver
+ */
+const char *self_test(unsigned device, unsigned sm_count, void (*enter)(unsigned device));
+
+#endif
