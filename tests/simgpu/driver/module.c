@@ -55,8 +55,9 @@ CUresult module_parse(
 	const struct device *device, const void *image, struct sim_module_image **ret_image)
 {
 	struct sim_module_image *parsed;
+	uint32_t sm = device ? device->info->cc_major * 10 + device->info->cc_minor : 0;
 
-	switch (sim_module_parse(image, &parsed)) {
+	switch (sim_module_parse_for(image, sm, &parsed)) {
 	case SIM_MODULE_OK:
 		break;
 	case SIM_MODULE_INVALID_PTX:
