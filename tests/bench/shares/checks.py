@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import plot
 import report
-from machine import TooLittle
+from machine import Failed, TooLittle
 
 TABLE_HEAD = ["| suite | case | what | target | measured | |", "|---|---|---|---|---:|---|"]
 LEGEND = """\
@@ -72,10 +72,20 @@ def table_of(found):
 
 
 def measure_patiently(measure):
-    try:
-        return measure()
-    except TooLittle:
-        return measure()
+    """What cannot be measured misses as well."""
+    for is_last in (False, True):
+        try:
+            return measure()
+        except TooLittle as failed:
+            if is_last:
+                return [failure_of(failed)]
+        except Failed as failed:
+            return [failure_of(failed)]
+
+
+def failure_of(failed):
+    text = " ".join(str(failed).replace("|", "/").split())
+    return Check(f"not measured: {text}", "is measured", 0, "", True)
 
 
 def measure_case(measure, is_repeated=True):

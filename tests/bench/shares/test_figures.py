@@ -165,6 +165,14 @@ class Claims(unittest.TestCase):
         tries = []
         self.assertEqual(checks.measure_case(measure)[0].remark(), "ok")
 
+    def test_what_fails_misses(self):
+        def measure():
+            raise machine.Failed("ended\nwith 1")
+
+        found, = checks.measure_case(measure)
+        self.assertTrue(found.is_missed)
+        self.assertEqual(found.what, "not measured: ended with 1")
+
     def test_measured_once_more(self):
         uses = [45.0, 50.5]
         found = checks.measure_case(lambda: [checks.within("use", uses.pop(0), 50, 2)])
