@@ -77,7 +77,7 @@ def check_together(bench, options, tenants):
             checks.append(within(name, use, tenant.share, OFF_TOGETHER + options.room))
         else:
             checks.append(at_most(name, use, tenant.share + OFF_TOGETHER + options.room))
-    if are_busy:
+    if are_busy and sum(tenant.share for tenant in tenants) == 100:
         total = sum(figures["use"] for figures, _ in found)
         least = LEAST_SUM / 100 * min(bare.values()) - options.room
         checks.append(at_least("sum", total, least))
