@@ -87,6 +87,7 @@ def parse_arguments(argv):
     add("--suites", type=cells.list_of(suite_of), metavar="NAME,...",
         help=f"tenants side by side, of {', '.join(SUITES)}, or all; instead of the matrix")
     add("--quick", action="store_true", help="a small part of each suite")
+    add("--only", default="", metavar="TEXT", help="cases of suites whose name contains it")
     add("--once", action="store_true", help="a case of a suite that misses is not measured again")
     add("--room", type=float, default=0.0, metavar="N",
         help="points, percent or ms that a suite's targets are missed by at most; default: 0")
@@ -192,7 +193,8 @@ def measure_suites(bench, options, head):
     found = []
     print("\n".join(checks.TABLE_HEAD))
     for name in names:
-        found += checks.run_suite(name, SUITES[name](bench, options), not options.once)
+        found += checks.run_suite(name, SUITES[name](bench, options), not options.once,
+                                  options.only)
     head.end()
     print(checks.total_of(found))
     if options.out:
