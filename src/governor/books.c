@@ -113,7 +113,9 @@ static void look_around(struct device *dev)
 /* While a measured command takes longer than predicted, others wait for its end a little longer. */
 void books_report(struct device *dev, uint64_t now_ns)
 {
-	int64_t drained_at_ns = dev->drained_at_ns;
+	int64_t drained_at_ns = dev->drained_at_ns > dev->lanes_drained_at_ns
+					? dev->drained_at_ns
+					: dev->lanes_drained_at_ns;
 
 	if (dev->token == NULL)
 		return;

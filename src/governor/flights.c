@@ -24,6 +24,11 @@ void flights_bill(struct device *dev, int64_t used_ns)
 	atomic_fetch_add_explicit(&dev->billed_ns, used_ns, memory_order_relaxed);
 }
 
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* What others let go before and still have on the device when it is admitted may run beside it too,
  * so it counts as used after that. */
 static uint64_t others_before_ns(struct device *dev, uint64_t now_ns)
@@ -35,13 +40,44 @@ static uint64_t others_before_ns(struct device *dev, uint64_t now_ns)
 	return token_others_used_ns(dev->token) - beside_ns;
 }
 
+/* The same for one of several that run beside each other. What they cover together contains others'
+ * GPU time once, so it is taken off once; and one that took no longer than they do contains none,
+ * however much others have used until it is read. */
+static uint64_t take_beside_ns(struct device *dev, const struct meter_reading *reading,
+	uint64_t since_ns, uint64_t until_ns)
+{
+	uint64_t longer_ns = reading->length_ns > dev->lane_length_ns
+				     ? reading->length_ns - dev->lane_length_ns
+				     : 0;
+
+	if ((int64_t)(dev->others_taken_ns - since_ns) > 0 &&
+		(int64_t)(until_ns - dev->others_taken_ns) >= 0)
+		since_ns = dev->others_taken_ns;
+	uint64_t beside_ns = lesser(until_ns - since_ns, longer_ns);
+	dev->others_taken_ns = since_ns + lesser(beside_ns, reading->fresh_ns);
+	return beside_ns;
+}
+
 /* GPU time of others that its measurement may contain. */
-static uint64_t beside_ns(const struct device *dev, const struct flight *flight)
+static uint64_t beside_ns(
+	struct device *dev, const struct flight *flight, const struct meter_reading *reading)
 {
 	if (dev->token == NULL)
 		return 0;
-	int64_t used_ns = (int64_t)(token_others_used_ns(dev->token) - flight->others_ns);
-	return used_ns > 0 ? (uint64_t)used_ns : 0;
+	uint64_t until_ns = token_others_used_ns(dev->token);
+	if ((int64_t)(until_ns - flight->others_ns) <= 0)
+		return 0;
+	return flight->is_dense ? take_beside_ns(dev, reading, flight->others_ns, until_ns)
+				: until_ns - flight->others_ns;
+}
+
+/* A length is the most that a command took, and where nobody else used the device, just that. */
+static void learn_length(struct device *dev, uint64_t length_ns, bool is_alone)
+{
+	if (dev->lane_length_ns == 0)
+		dev->lane_length_ns = length_ns;
+	else if (is_alone || length_ns < dev->lane_length_ns)
+		dev->lane_length_ns = (3 * dev->lane_length_ns + length_ns) / 4;
 }
 
 struct flight *flights_begin(
@@ -183,7 +219,7 @@ static uint64_t likely_ns(const struct costs *costs, const struct flight *flight
 	uint64_t most_ns = flight->is_dense ? reading->fresh_ns : reading->length_ns;
 	uint64_t slack_ns = beside_ns + (flight->is_dense ? 0 : reading->slack_ns);
 	uint64_t least_ns = most_ns > slack_ns ? most_ns - slack_ns : 0;
-	uint64_t usual_ns = costs_expect(costs, flight->key, most_ns);
+	uint64_t usual_ns = flight->is_dense ? least_ns : costs_expect(costs, flight->key, most_ns);
 
 	if (usual_ns < least_ns)
 		return least_ns;
@@ -212,17 +248,27 @@ static int64_t sampled_ns(
 	return (int64_t)scaled_ns - (int64_t)others_ns;
 }
 
+/* Of commands that run beside each other one pays for all, and many for nothing: an average of a
+ * few would be next to nothing just before a turn begins, and all of them would be let go. */
+static uint64_t smooth(const struct costs *costs, const struct flight *flight, uint64_t used_ns)
+{
+	return (3 * costs_expect(costs, flight->key, used_ns) + used_ns) / 4;
+}
+
 static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
 	const struct meter_reading *reading, uint64_t now_ns)
 {
-	uint64_t others_ns = beside_ns(dev, flight);
+	uint64_t others_ns = beside_ns(dev, flight, reading);
 	uint64_t used_ns = likely_ns(costs, flight, reading, others_ns);
 	int64_t beyond_ns = sampled_ns(flight, used_ns, flight->gaps.doubt_ns + others_ns, now_ns) -
 			    (int64_t)flight->predicted_ns;
 
 	flights_bill(dev, beyond_ns);
 	dev->drained_at_ns += beyond_ns;
-	costs_learn(costs, flight->key, used_ns);
+	if (flight->is_dense)
+		learn_length(dev, reading->length_ns, others_ns == 0);
+	costs_learn(
+		costs, flight->key, flight->is_dense ? smooth(costs, flight, used_ns) : used_ns);
 }
 
 void flights_harvest(
@@ -257,4 +303,6 @@ void flights_harvest(
 	/* Nothing was let go since the last that was measured, and that has ended. */
 	if (dev->oldest == NULL && dev->unseen_ns == 0 && dev->drained_at_ns > (int64_t)now_ns)
 		dev->drained_at_ns = (int64_t)now_ns;
+	if (dev->oldest == NULL)
+		dev->lanes_drained_at_ns = 0;
 }

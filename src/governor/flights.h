@@ -82,6 +82,9 @@ struct device {
 	bool had_lanes;        /* several were seen before that */
 	uint64_t lane_work_ns; /* predicted work since then */
 	unsigned lane_launches;
+	uint64_t lane_length_ns;     /* what commands take beside others, each from begin to end */
+	uint64_t others_taken_ns;    /* others' GPU time that was taken off what they cover */
+	int64_t lanes_drained_at_ns; /* when those that were let go should have ended */
 
 	const void *joined[MAX_JOINED]; /* streams that have gone in this turn */
 	unsigned joined_count;

@@ -136,17 +136,17 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 
 	ticket->front = front;
 	ticket->cost_ns = predicted_ns;
-	if (dev->bucket.level_ns > 0)
-		dev->joined_count = 0;
-	if (dev->joined_count < MAX_JOINED)
-		dev->joined[dev->joined_count++] = command->lane;
+	turns_join(dev, command->lane);
 	if (dev->oldest == NULL)
 		dev->moved_at_ns = now_ns;
 	if (decision->is_forced)
 		dev->forced_at_ns = now_ns;
 	/* It runs behind what other processes still have on the device. */
-	books_spend(dev, decision->others_drain_ns > now_ns ? decision->others_drain_ns : now_ns,
-		(int64_t)predicted_ns);
+	uint64_t since_ns = decision->others_drain_ns > now_ns ? decision->others_drain_ns : now_ns;
+	books_spend(dev, since_ns, (int64_t)predicted_ns);
+	/* However little of it others do not cover, it runs from begin to end. */
+	if (is_dense)
+		dev->lanes_drained_at_ns = (int64_t)(since_ns + dev->lane_length_ns);
 	dev->unseen_ns += predicted_ns;
 	bool is_for_itself =
 		is_dense || decision->is_beyond || !is_known || predicted_ns >= SAMPLE_AFTER_NS;

@@ -43,6 +43,15 @@ static bool is_stalled(const struct device *dev, const void *lane, uint64_t now_
 	       now_ns > first->admitted_ns + STREAM_STALLED_NS + 2 * dev->in_flight_ns;
 }
 
+static bool has_joined(const struct device *dev, const void *lane)
+{
+	for (unsigned i = 0; i < dev->joined_count; i++) {
+		if (dev->joined[i] == lane)
+			return true;
+	}
+	return false;
+}
+
 /* Whether a command may go though there is no GPU time left: beside others of its turn, each stream
  * once, as long as the debt stays within the burst. If they overlap they use little more than one
  * does; if not, the debt is paid before the next turn. */
@@ -54,11 +63,17 @@ static bool may_join(const struct device *dev, const struct command *command)
 		flights_on(dev, command->lane) != NULL ||
 		(int64_t)predicted_ns - dev->bucket.level_ns > (int64_t)dev->bucket.burst_ns)
 		return false;
-	for (unsigned i = 0; i < dev->joined_count; i++) {
-		if (dev->joined[i] == command->lane)
-			return false;
-	}
-	return true;
+	return !has_joined(dev, command->lane);
+}
+
+/* With GPU time there, the second launch of a stream begins the next turn, not the first of
+ * another: who began this one might end early and join it once more, and run on alone. */
+void turns_join(struct device *dev, const void *lane)
+{
+	if (dev->bucket.level_ns > 0 && (dev->oldest == NULL || has_joined(dev, lane)))
+		dev->joined_count = 0;
+	if (dev->joined_count < MAX_JOINED)
+		dev->joined[dev->joined_count++] = lane;
 }
 
 /* How long to wait while too much is in flight. */

@@ -18,6 +18,9 @@ struct decision {
 	uint64_t others_drain_ns; /* what other processes have on the device ends then */
 };
 
+/* A command on that stream goes now: those that go in one turn run beside each other. */
+void turns_join(struct device *dev, const void *lane);
+
 /* Waits until the command may go. Returns with the device's lock held, and its books brought up to
  * *ret_now_ns. */
 struct decision turns_wait(struct device *dev, const struct command *command, uint64_t *ret_now_ns);
