@@ -212,6 +212,7 @@ struct wire_machine {
 	uint32_t kernel_count;
 	_Atomic uint32_t memory_answer_us; /* the driver waits before it asks for memory */
 	uint32_t sm_words;                 /* 64-bit words for a bit for each SM of any device */
+	uint32_t mps;                      /* 1: processes have the SMs at the same time */
 	_Atomic uint32_t leaks;            /* enum wire_leak */
 	uint32_t strict_capture; /* 1: questions about memory are unsafe in captures too */
 	struct wire_device devices[WIRE_MAX_DEVICES];

@@ -80,7 +80,9 @@ static int attribute(const struct device *device, CUdevice_attribute attrib)
 {
 	switch (attrib) {
 	case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-		return (int)device->info->sm_count;
+		return (int)device->sm_count;
+	case CU_DEVICE_ATTRIBUTE_MPS_ENABLED:
+		return (int)entry.machine->mps;
 	case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
 		return (int)device->info->cc_major;
 	case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:

@@ -51,7 +51,7 @@ CUresult context_current_home(CUcontext *ret_ctx)
 
 uint32_t context_sm_count(CUcontext ctx)
 {
-	return ctx->primary ? share_count(&ctx->share) : ctx->device->info->sm_count;
+	return ctx->primary ? share_count(&ctx->share) : ctx->sm_limit;
 }
 
 CUresult context_resolve(CUcontext *ctx)
@@ -121,6 +121,8 @@ static CUresult register_at_server(CUcontext ctx)
 	struct wire_reply reply;
 
 	memcpy(request.partition.sms, ctx->share.sms, sizeof(ctx->share.sms));
+	if (!ctx->primary && ctx->sm_limit < ctx->device->info->sm_count)
+		request.partition.sm_limit = ctx->sm_limit;
 
 	if (entry_is_null())
 		return CUDA_SUCCESS;
@@ -156,6 +158,12 @@ static CUresult begin(CUcontext ctx, CUcontext *ret_ctx)
 
 CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ctx)
 {
+	return context_create_limited(device, flags, device->sm_count, ret_ctx);
+}
+
+CUresult context_create_limited(
+	struct device *device, unsigned flags, uint32_t sm_limit, CUcontext *ret_ctx)
+{
 	CUcontext ctx = handle_create(HANDLE_CONTEXT, sizeof(*ctx));
 
 	if (!ctx)
@@ -163,6 +171,9 @@ CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ct
 	ctx->device = device;
 	ctx->flags = flags;
 	ctx->share = share_of_device(device);
+	ctx->sm_limit = device->sm_count;
+	if (sm_limit < device->sm_count)
+		ctx->sm_limit = sm_limit + sm_limit % 2;
 	return begin(ctx, ret_ctx);
 }
 

@@ -30,6 +30,7 @@ struct CUctx_st {
 	CUcontext primary; /* of a green context: all but its streams and SMs are there; or NULL */
 	CUgreenCtx green;  /* whose context it is, or NULL */
 	const struct thread *thread; /* in which a green context was current first; or NULL */
+	uint32_t sm_limit;           /* how many SMs at a time */
 	struct sm_share share;       /* SMs of its kernels */
 	struct deps waits;           /* that streams which are made from now on wait for */
 	unsigned attachments;        /* cuCtxAttach */
@@ -68,6 +69,10 @@ CUresult context_resolve(CUcontext *ctx);
 
 /* Makes a context on `device`, current nowhere. */
 CUresult context_create(struct device *device, unsigned flags, CUcontext *ret_ctx);
+
+/* The same with no more than `sm_limit` SMs at a time, rounded up to a pair: MPS can do that. */
+CUresult context_create_limited(
+	struct device *device, unsigned flags, uint32_t sm_limit, CUcontext *ret_ctx);
 
 /* Makes the context of `green`, with some SMs of `primary`. */
 CUresult context_create_green(

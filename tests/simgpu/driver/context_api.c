@@ -13,7 +13,8 @@
 
 #define GREATEST_PRIORITY (-5)
 
-static CUresult create(CUcontext *pctx, unsigned flags, CUdevice dev)
+static CUresult create_limited(
+	CUcontext *pctx, unsigned flags, CUdevice dev, const uint32_t *sm_limit)
 {
 	struct device *device = device_of(dev);
 	CUcontext ctx;
@@ -22,7 +23,8 @@ static CUresult create(CUcontext *pctx, unsigned flags, CUdevice dev)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!device)
 		return CUDA_ERROR_INVALID_DEVICE;
-	CUresult result = context_create(device, flags, &ctx);
+	CUresult result = context_create_limited(
+		device, flags, sm_limit ? *sm_limit : device->sm_count, &ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;
@@ -32,6 +34,30 @@ static CUresult create(CUcontext *pctx, unsigned flags, CUdevice dev)
 	else
 		(void)context_destroy(ctx);
 	return result;
+}
+
+static CUresult create(CUcontext *pctx, unsigned flags, CUdevice dev)
+{
+	return create_limited(pctx, flags, dev, NULL);
+}
+
+/* Only MPS can give a context some SMs. The last of several parameters counts. */
+static CUresult create_with_affinity(
+	CUcontext *pctx, const CUexecAffinityParam *params, int count, unsigned flags, CUdevice dev)
+{
+	if (!params && !count)
+		return create(pctx, flags, dev);
+	if (!params || count <= 0)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!entry.machine->mps)
+		return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+	const CUexecAffinityParam *last = &params[count - 1];
+
+	if (last->type != CU_EXEC_AFFINITY_TYPE_SM_COUNT)
+		return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+	if (last->param.smCount.val == 0)
+		return CUDA_ERROR_INVALID_VALUE;
+	return create_limited(pctx, flags, dev, &last->param.smCount.val);
 }
 
 CUresult cuCtxCreate(CUcontext *pctx, unsigned int flags, CUdevice dev)
@@ -46,25 +72,21 @@ CUresult cuCtxCreate_v2(CUcontext *pctx, unsigned int flags, CUdevice dev)
 	return create(pctx, flags, dev);
 }
 
-/* There is no MPS server, so an affinity cannot be had. */
 CUresult cuCtxCreate_v3(
 	CUcontext *pctx, CUexecAffinityParam *params, int count, unsigned int flags, CUdevice dev)
 {
 	ENTER(cuCtxCreate_v3);
-	if (params || count)
-		return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
-	return create(pctx, flags, dev);
+	return create_with_affinity(pctx, params, count, flags, dev);
 }
 
 CUresult cuCtxCreate_v4(
 	CUcontext *pctx, CUctxCreateParams *params, unsigned int flags, CUdevice dev)
 {
 	ENTER(cuCtxCreate_v4);
-	if (params && params->numExecAffinityParams)
-		return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
 	if (params && params->cigParams)
 		return CUDA_ERROR_NOT_SUPPORTED;
-	return create(pctx, flags, dev);
+	return create_with_affinity(pctx, params ? params->execAffinityParams : NULL,
+		params ? params->numExecAffinityParams : 0, flags, dev);
 }
 
 static CUresult destroy(CUcontext ctx)
@@ -406,7 +428,16 @@ CUresult cuCtxGetExecAffinity(CUexecAffinityParam *pExecAffinity, CUexecAffinity
 	ENTER(cuCtxGetExecAffinity);
 	if (!pExecAffinity || (unsigned)type >= CU_EXEC_AFFINITY_TYPE_MAX)
 		return CUDA_ERROR_INVALID_VALUE;
-	return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+	if (!entry.machine->mps)
+		return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+	CUcontext ctx;
+	const CUresult result = context_current(&ctx);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	*pExecAffinity = (CUexecAffinityParam){.type = type};
+	pExecAffinity->param.smCount.val = context_sm_count(ctx);
+	return CUDA_SUCCESS;
 }
 
 CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags)

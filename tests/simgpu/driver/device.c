@@ -111,6 +111,21 @@ static void add_listed(const struct wire_machine *machine, char *list)
 	}
 }
 
+/* What CUDA_MPS_ACTIVE_THREAD_PERCENTAGE leaves of `sm_count`: rounded up to pairs of SMs. What is
+ * no percentage is ignored. */
+static uint32_t limit_by_mps(uint32_t sm_count)
+{
+	const char *value = getenv("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE");
+	char *rest = NULL;
+	const double percent = value ? strtod(value, &rest) : 0;
+
+	if (!value || rest == value || *rest || !(percent > 0 && percent < 100))
+		return sm_count;
+	const uint32_t pairs = (uint32_t)(sm_count * percent / 200 + 0.999999);
+
+	return 2 * pairs < sm_count ? 2 * pairs : sm_count;
+}
+
 int devices_init(const struct wire_machine *machine)
 {
 	const char *visible = getenv("CUDA_VISIBLE_DEVICES");
@@ -123,6 +138,11 @@ int devices_init(const struct wire_machine *machine)
 		for (uint32_t i = 0; i < machine->device_count; i++)
 			add_device(machine, (int)i);
 	free(list);
+	for (int i = 0; i < device_count; i++) {
+		const uint32_t all = devices[i].info->sm_count;
+
+		devices[i].sm_count = machine->mps ? limit_by_mps(all) : all;
+	}
 	return device_count;
 }
 
@@ -289,6 +309,6 @@ CUresult cuDeviceGetExecAffinitySupport(int *pi, CUexecAffinityType type, CUdevi
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!device_of(dev))
 		return CUDA_ERROR_INVALID_DEVICE;
-	*pi = 0;
+	*pi = (int)entry.machine->mps;
 	return CUDA_SUCCESS;
 }

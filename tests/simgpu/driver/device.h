@@ -25,6 +25,7 @@ struct arena {
 struct device {
 	int index; /* in the machine; the ordinal is its place among the visible ones */
 	const struct wire_device *info;
+	uint32_t sm_count; /* that this process may use at a time: fewer than all under MPS */
 	struct arena arena;
 	CUcontext primary; /* NULL while it is not active */
 	unsigned primary_refs;

@@ -201,6 +201,8 @@ CUcontext green_leak(CUcontext ctx, bool is_null_stream, bool is_replay)
 		return ctx;
 	if ((is_null_stream && leaks(WIRE_LEAK_NULL_STREAM)) ||
 		(is_replay && leaks(WIRE_LEAK_GRAPH)) ||
+		(leaks(WIRE_LEAK_MPS_SCALE) &&
+			ctx->primary->sm_limit < ctx->device->info->sm_count) ||
 		(ctx->thread && ctx->thread != thread_self() && leaks(WIRE_LEAK_THREAD)))
 		return ctx->primary;
 	return ctx;

@@ -61,7 +61,7 @@ struct sm_share share_of_device(const struct device *device)
 {
 	struct sm_share share = {.alignment = grain_of(device, 0).step};
 
-	for (uint32_t sm = 0; sm < device->info->sm_count && sm < RESOURCE_MAX_SMS; sm++)
+	for (uint32_t sm = 0; sm < device->sm_count && sm < RESOURCE_MAX_SMS; sm++)
 		share.sms[sm / 64] |= UINT64_C(1) << sm % 64;
 	return share;
 }

@@ -26,6 +26,19 @@ bool address_of_machine(const char *dir, struct sockaddr_un *ret_address)
 	return true;
 }
 
+bool address_of_mps(const char *dir, struct sockaddr_un *ret_address)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", dir);
+	if (len < 0 || (size_t)len >= sizeof(address.sun_path)) {
+		fprintf(stderr, "simgpu: \"%s\": the path of the directory is too long for MPS\n",
+			dir);
+		return false;
+	}
+	*ret_address = address;
+	return true;
+}
+
 int address_connect(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);

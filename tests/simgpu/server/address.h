@@ -14,6 +14,10 @@
  * longer than an address can be. */
 bool address_of_machine(const char *dir, struct sockaddr_un *ret_address);
 
+/* The same for the socket by which programs find the control daemon of MPS: `control` in the
+ * directory, which they know as CUDA_MPS_PIPE_DIRECTORY. */
+bool address_of_mps(const char *dir, struct sockaddr_un *ret_address);
+
 /* A connection to the server, or -1 with errno set. The caller closes it. */
 int address_connect(const struct sockaddr_un *address);
 

@@ -57,6 +57,7 @@ void machine_write(struct wire_machine *machine, const struct settings *settings
 	machine->d2d_mib_per_ms = settings->d2d_mib_per_ms;
 	machine->strict_capture = settings->strict_capture;
 	atomic_store(&machine->memory_answer_us, settings->memory_answer_us);
+	machine->mps = settings->mps;
 	atomic_store(&machine->leaks, settings->leaks);
 	machine->sm_words = machine_sm_words(settings);
 	machine->kernel_count = settings->kernel_count;

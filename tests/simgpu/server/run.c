@@ -51,6 +51,8 @@ static _Noreturn void become_program(const char *dir, char **argv)
 {
 	if (!show_machine(dir))
 		_exit(EXIT_SIMGPU);
+	/* Where the machine has MPS its control socket is there; where not, none of another is. */
+	setenv("CUDA_MPS_PIPE_DIRECTORY", dir, 1);
 	execvp(argv[0], argv);
 	int status = errno == ENOENT ? 127 : 126;
 	fprintf(stderr, "simgpu: \"%s\": %s\n", argv[0], strerror(errno));

@@ -89,6 +89,20 @@ static void set_up_process(sigset_t *ret_while_asleep)
 	}
 }
 
+static int listen_at(const struct sockaddr_un *address)
+{
+	unlink(address->sun_path);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)address, sizeof(*address)) ||
+		listen(fd, SOMAXCONN)) {
+		fprintf(stderr, "simgpu: \"%s\": %s\n", address->sun_path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 static int open_listener(const char *dir)
 {
 	struct sockaddr_un address;
@@ -98,25 +112,26 @@ static int open_listener(const char *dir)
 		fprintf(stderr, "simgpu: \"%s\": a server runs there already\n", dir);
 		return -1;
 	}
-	unlink(address.sun_path);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) ||
-		listen(fd, SOMAXCONN)) {
-		fprintf(stderr, "simgpu: \"%s\": %s\n", address.sun_path, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	return fd;
+	return listen_at(&address);
+}
+
+/* Nothing is said there: that one can connect is all that programs want to know. */
+static int open_mps_listener(const char *dir)
+{
+	struct sockaddr_un address;
+	return address_of_mps(dir, &address) ? listen_at(&address) : -1;
 }
 
 static bool server_init(struct server *server, const struct settings *settings,
 	const struct server_options *options)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-	*server = (struct server){.settings = *settings, .machine_fd = -1, .epoll_fd = -1};
+	*server = (struct server){
+		.settings = *settings, .machine_fd = -1, .epoll_fd = -1, .mps_fd = -1};
 	server->listen_fd = open_listener(options->dir);
-	if (server->listen_fd < 0)
+	if (server->listen_fd >= 0 && settings->mps)
+		server->mps_fd = open_mps_listener(options->dir);
+	if (server->listen_fd < 0 || (settings->mps && server->mps_fd < 0))
 		return false;
 	server->machine_fd = shared_create(
 		"simgpu-machine", sizeof(*server->machine), (void **)&server->machine);
@@ -129,6 +144,8 @@ static bool server_init(struct server *server, const struct settings *settings,
 	server->engine = engine_create(client_on_end);
 	for (uint32_t i = 0; i < settings->device_count; i++)
 		engine_add_device(server->engine, settings->devices[i].sm_count);
+	if (settings->mps)
+		engine_share(server->engine);
 	server_apply_settings(server);
 	return true;
 }
@@ -136,6 +153,10 @@ static bool server_init(struct server *server, const struct settings *settings,
 static void server_finish(struct server *server, const struct server_options *options)
 {
 	struct sockaddr_un address;
+	if (server->mps_fd >= 0 && address_of_mps(options->dir, &address)) {
+		unlink(address.sun_path);
+		close(server->mps_fd);
+	}
 	/* The connections go last: that they close says that the machine is gone. */
 	if (server->listen_fd >= 0 && address_of_machine(options->dir, &address)) {
 		unlink(address.sun_path);

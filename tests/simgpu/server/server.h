@@ -49,6 +49,7 @@ struct server {
 	struct settings settings;
 	struct wire_machine *machine;
 	int machine_fd, listen_fd, epoll_fd;
+	int mps_fd; /* where programs look for the control daemon of MPS; -1: there is none */
 	struct engine *engine;
 	struct accounts accounts;
 	struct blocks blocks;

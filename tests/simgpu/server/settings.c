@@ -48,6 +48,7 @@ static const struct key keys[] = {
 	{"d2d_mib_per_ms", KEY_NUMBER, false, true, 0, 1000000, OF_MACHINE(d2d_mib_per_ms)},
 	{"memory_answer_us", KEY_NUMBER, false, true, 0, 1000000000, OF_MACHINE(memory_answer_us)},
 	{"strict_capture", KEY_NUMBER, false, false, 0, 1, OF_MACHINE(strict_capture)},
+	{"mps", KEY_NUMBER, false, false, 0, 1, OF_MACHINE(mps)},
 	{"leak", KEY_LEAKS, false, true, 0, 0, OF_MACHINE(leaks)},
 	{"slice_us", KEY_NUMBER64, false, true, 1, 1000000000, OF_MACHINE(slice_us)},
 	{"switch_us", KEY_NUMBER64, false, true, 0, 1000000000, OF_MACHINE(switch_us)},

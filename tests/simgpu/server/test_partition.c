@@ -396,6 +396,40 @@ static void grid_that_wants_bandwidth_costs_a_few_steps(void **state)
 	assert_true(steps < 10);
 }
 
+static void processes_overlap_under_mps_within_their_limits(void **state)
+{
+	(void)state;
+	struct engine *engine = virtual_engine(SMS);
+	engine_share(engine);
+	struct virtual_process *a = virtual_process(engine), *b = virtual_process(engine);
+	uint32_t of_a = engine_partition_create(a->engine_process, 0, NULL, 4);
+	uint32_t of_b = engine_partition_create(b->engine_process, 0, NULL, 6);
+
+	uint64_t first = virtual_submit(engine, a, 0, model(of_a, 40, 100), 0);
+	uint64_t second = virtual_submit(engine, b, 0, model(of_b, 30, 100), 0);
+	/* Without a limit: what they leave, and all when they have ended. */
+	uint64_t rest = virtual_submit(engine, b, 0, model(b->context, 10, 100), 0);
+	engine_advance(engine, 100000);
+
+	assert_ran(a, first, 0, 1000);
+	assert_ran(b, second, 0, 500);
+	assert_ran(b, rest, 500, 700);
+	assert_int_equal(engine_process_usage(a->engine_process, 0).gpu_time_ns, 1000);
+	assert_int_equal(engine_process_usage(b->engine_process, 0).gpu_time_ns, 700);
+	assert_int_equal(engine_busy_ns(engine, 0), 1000);
+	assert_int_equal(sm_set_count(engine_process_sms(a->engine_process, 0)), 4);
+
+	virtual_submit(engine, a, 200000, model(of_a, 4, 1000), 0);
+	uint64_t survivor = virtual_submit(engine, b, 200000, model(b->context, 12, 100), 0);
+	engine_process_destroy(engine, a->engine_process, 200050);
+	engine_advance(engine, 300000);
+	/* 6 until 100; from 50 on 4 more, until 150; the last 2 from 100. */
+	assert_ran(b, survivor, 200000, 200200);
+	engine_destroy(engine);
+	free(a);
+	free(b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -419,6 +453,7 @@ int main(void)
 		TEST(partition_slows_memory_down_less_than_arithmetic),
 		TEST(kernels_share_the_bandwidth),
 		TEST(grid_that_wants_bandwidth_costs_a_few_steps),
+		TEST(processes_overlap_under_mps_within_their_limits),
 		TEST(extra_sms_are_the_last_two_and_shared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
