@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The segment of a device between real processes: who gets a slot, who loses it, and who is woken.
+ */
+#include "unit.h"
+#include "base/clock.h"
+#include "token/token.h"
+#include "token/token_view.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEVICE 3
+
+static char folder[] = "/dev/shm/cuslice-test-XXXXXX";
+static char path[sizeof(folder) + 60];
+static const struct token_request request = {.entitlement = {.guarantee_ppm = 300000, .weight = 7}};
+
+/* Each test in a process of its own: a process has one slot at a device for good. */
+static void in_a_process(void (*test)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		test();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(folder + strlen(folder) - 6, "XXXXXX");
+	if (mkdtemp(folder) == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "%s/device-00000000000000000000000000000001", folder);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(folder);
+}
+
+/* In a process that is there to end by a failed check as any program would. */
+static void must(bool is_true, int line)
+{
+	if (!is_true) {
+		fprintf(stderr, "line %d\n", line);
+		_exit(1);
+	}
+}
+#define MUST(claim) must(claim, __LINE__)
+
+static struct token_seat *join(void)
+{
+	MUST(token_init());
+	token_name_device(DEVICE, path, &request);
+	struct token_seat *seat = token_join(DEVICE);
+	MUST(seat != NULL);
+	return seat;
+}
+
+static void alone(void)
+{
+	struct stat info;
+	unsigned ring;
+
+	MUST(token_init());
+	MUST(token_join(DEVICE) == NULL);
+	struct token_seat *seat = join();
+	MUST(stat(path, &info) == 0 && info.st_size == sizeof(struct token_segment));
+	MUST(token_join(DEVICE) == seat && seat->slot == 0 && !token_has_others(seat));
+	MUST(token_rate_ppm(seat) == 300000);
+	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0 && token_is_held(seat));
+	token_set_guarantee(seat, 200000);
+	MUST(token_rate_ppm(seat) == 200000);
+}
+
+static void member_alone_has_it_all(void **state)
+{
+	(void)state;
+	in_a_process(alone);
+}
+
+static void refused(void)
+{
+	FILE *file = fopen(path, "w");
+
+	MUST(file != NULL && fputs("no segment\n", file) >= 0 && fclose(file) == 0);
+	MUST(freopen("/dev/null", "w", stderr) != NULL); /* it is said once */
+	MUST(token_init());
+	token_name_device(DEVICE, path, &request);
+	MUST(token_join(DEVICE) == NULL && token_join(DEVICE) == NULL);
+}
+
+static void file_that_is_no_segment_is_refused(void **state)
+{
+	(void)state;
+	in_a_process(refused);
+}
+
+static bool becomes(bool (*is_so)(const struct token_seat *seat), const struct token_seat *seat,
+	bool wanted, uint64_t within_ns)
+{
+	uint64_t end_ns = clock_now_ns() + within_ns;
+
+	while (is_so(seat) != wanted && clock_now_ns() < end_ns)
+		clock_sleep_ns(NS_PER_MS / 2);
+	return is_so(seat) == wanted;
+}
+
+/* A child takes the token, says that it has an hour of work on the device, and is killed. */
+static void killed(void)
+{
+	struct token_seat *seat = join();
+	int status;
+	unsigned ring, slot = seat->slot;
+
+	pid_t child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		struct token_seat *own = token_join(DEVICE);
+		MUST(own != NULL && own->slot != slot && token_has_others(own));
+		MUST(token_ask(own, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0);
+		token_publish(own, 0, clock_now_ns() + 3600 * NS_PER_S);
+		for (;;)
+			pause();
+	}
+	MUST(becomes(token_has_others, seat, true, 20 * NS_PER_S));
+	while (word_load(&seat->segment->slots[1].drained_at_ns) == 0)
+		clock_sleep_ns(NS_PER_MS);
+	MUST(!token_is_held(seat));
+	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) > 0);
+	MUST(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+	MUST(becomes(token_has_others, seat, false, 20 * NS_PER_S));
+	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0 && token_is_held(seat));
+	MUST(token_others_drain_ns(seat, clock_now_ns()) == 0);
+}
+
+static void dead_holder_is_cleared_by_the_others_thread(void **state)
+{
+	(void)state;
+	in_a_process(killed);
+}
+
+static struct token_seat *sleeper_seat;
+
+static void *sleep_long(void *ret_ns)
+{
+	uint64_t begin_ns = clock_now_ns();
+	uint32_t seen = token_bell(sleeper_seat);
+
+	atomic_store((atomic_int *)ret_ns, 1);
+	token_sleep(sleeper_seat, seen, 30 * NS_PER_S);
+	atomic_store((atomic_int *)ret_ns, clock_now_ns() - begin_ns < 20 * NS_PER_S ? 2 : 3);
+	return NULL;
+}
+
+/* By another process, for the bell is shared. */
+static void rung(void)
+{
+	atomic_int state = 0;
+	pthread_t thread;
+
+	sleeper_seat = join();
+	unsigned slot = sleeper_seat->slot;
+	pid_t child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		struct token_seat *own = token_join(DEVICE);
+		MUST(own != NULL);
+		token_ring(own, TOKEN_NO_SLOT);
+		for (;; clock_sleep_ns(NS_PER_MS))
+			token_ring(own, slot);
+	}
+	MUST(becomes(token_has_others, sleeper_seat, true, 20 * NS_PER_S));
+	MUST(pthread_create(&thread, NULL, sleep_long, &state) == 0);
+	pthread_join(thread, NULL);
+	MUST(atomic_load(&state) == 2);
+	MUST(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+}
+
+static void bell_wakes_who_sleeps_on_it(void **state)
+{
+	(void)state;
+	in_a_process(rung);
+}
+
+static void seen(void)
+{
+	static struct token_view view;
+	const char *reason;
+
+	MUST(!token_peek(path, &view, &reason) && strcmp(reason, "it does not exist") == 0);
+	struct token_seat *seat = join();
+	token_bill(seat, 12345);
+	MUST(token_peek(path, &view, &reason) && view.count == 1);
+	MUST(view.tenants[0].processes == 1 && view.tenants[0].used_ns == 12345);
+	MUST(view.tenants[0].entitlement.guarantee_ppm == 300000 && !view.tenants[0].has_token);
+}
+
+static void peek_tells_who_is_there(void **state)
+{
+	(void)state;
+	in_a_process(seen);
+}
+
+/* What nobody uses and is old goes when a new device comes; what somebody uses stays. */
+static void cleaned(void)
+{
+	static const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	char other[sizeof(path)], used[sizeof(path)];
+
+	snprintf(other, sizeof(other), "%s/device-1", folder);
+	snprintf(used, sizeof(used), "%s/device-2", folder);
+	MUST(token_init());
+	token_name_device(0, used, &request);
+	MUST(token_join(0) != NULL);
+	int fd = open(other, O_RDWR | O_CREAT, 0600);
+	MUST(fd >= 0 && close(fd) == 0);
+	MUST(utimensat(AT_FDCWD, other, old, 0) == 0 && utimensat(AT_FDCWD, used, old, 0) == 0);
+	token_name_device(DEVICE, path, &request);
+	MUST(token_join(DEVICE) != NULL);
+	MUST(access(other, F_OK) != 0 && access(used, F_OK) == 0);
+	unlink(used);
+}
+
+static void unused_files_are_removed(void **state)
+{
+	(void)state;
+	in_a_process(cleaned);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(member_alone_has_it_all),
+		CASE(file_that_is_no_segment_is_refused),
+		CASE(dead_holder_is_cleared_by_the_others_thread),
+		CASE(bell_wakes_who_sleeps_on_it),
+		CASE(peek_tells_who_is_there),
+		CASE(unused_files_are_removed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
