@@ -166,10 +166,10 @@ def stall_after_ms(trace, at_ns):
 def check_disturbed(bench, options, survivor, victim, times, disturb):
     """`disturb` does something to the victim and returns when it was done and the victim, or who
     takes its place. The survivor's longest time without the GPU after that."""
-    seconds = 1.0 + times * DISTURB_EVERY_S
+    seconds = 2.0 + times * (DISTURB_EVERY_S + STOPPED_S)
     with bench.stage([survivor.load, victim.load], FINE) as stage:
         running = stage.start(seconds + 1, survivor.load, survivor.share, survivor.more)
-        process, done = None, []
+        process, done = None, []  # the survivor outlives them all
         for _ in range(times):
             if process is None:
                 process = stage.start(seconds + 1, victim.load, victim.share, victim.more)
