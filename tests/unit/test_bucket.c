@@ -275,8 +275,8 @@ static void users_of_one_bucket_get_exactly_the_share_together(void **state)
 	for (unsigned c = 0; c < ARRAY_LEN(counts); c++) {
 		for (unsigned s = 0; s < ARRAY_LEN(shares); s++) {
 			uint64_t used_ns =
-				use_together(counts[c], shares[s], 100 * NS_PER_S, 7 * c + s);
-			uint64_t earned_ns = 100 * NS_PER_S / PPM_WHOLE * shares[s] + BURST_NS;
+				use_together(counts[c], shares[s], 5 * NS_PER_S, 7 * c + s);
+			uint64_t earned_ns = 5 * NS_PER_S / PPM_WHOLE * shares[s] + BURST_NS;
 			assert_in_range(used_ns, earned_ns - 8, earned_ns + 200 * NS_PER_US);
 		}
 	}
