@@ -122,7 +122,7 @@ def tenant_rows():
     yield Row("tenants.latency", "1 ms of work every 10 ms beside a batch: p99 at most 1.1 times "
               "that alone, one kernel, and one slice of the device", 20, tenants.check_latency)
     yield Row("tenants.long", "kernels of 200 ms beside some of 0.1 ms, 50 % each, within three "
-              "points", 20, tenants.check_long)
+              "points", 26, tenants.check_long)
     yield Row("tenants.holder", "a tenant that is stopped costs the other 100 ms, one that is "
               "killed 20 ms", 18, tenants.check_holder)
     yield Row("tenants.quantum", "two at 50 %: 95 % of one alone, within two points; other lengths "
