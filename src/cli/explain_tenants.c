@@ -62,18 +62,16 @@ static void print_device(const char *path)
 
 void explain_tenants_print(const struct config *config)
 {
-	char folders[2][GROUP_FOLDER_LEN];
+	char folder[GROUP_FOLDER_LEN];
 	struct group_identity group;
 
 	group_find(config, &group);
-	unsigned count = group_device_folders(&group, folders);
+	group_device_folder(&group, folder);
 	printf("tenants\n");
-	for (unsigned i = 0; i < count; i++)
-		for_each_device(folders[i], print_device);
+	for_each_device(folder, print_device);
 	printf("  programs with a share take turns with those that they see, by device-<uuid> in\n"
-	       "  %s%s%s; beside any others each only keeps to its cap\n",
-		folders[0], count > 1 ? " (root's, where it is there) or " : "",
-		count > 1 ? folders[1] : "");
+	       "  %s; beside any others each only keeps to its cap\n",
+		folder);
 }
 
 static void json_device(const char *path)
@@ -106,13 +104,12 @@ static void json_device(const char *path)
 
 void explain_tenants_json(const struct config *config)
 {
-	char folders[2][GROUP_FOLDER_LEN];
+	char folder[GROUP_FOLDER_LEN];
 	struct group_identity group;
 
 	group_find(config, &group);
-	unsigned count = group_device_folders(&group, folders);
+	group_device_folder(&group, folder);
 	json_begin("gpus", '[');
-	for (unsigned i = 0; i < count; i++)
-		for_each_device(folders[i], json_device);
+	for_each_device(folder, json_device);
 	json_end(']');
 }

@@ -230,25 +230,12 @@ static bool prepare(const struct group_identity *group, struct group_reason *ret
 	return is_good;
 }
 
-unsigned group_device_folders(
-	const struct group_identity *group, char ret_folders[2][GROUP_FOLDER_LEN])
+void group_device_folder(const struct group_identity *group, char ret_folder[GROUP_FOLDER_LEN])
 {
-	if (group->kind == GROUP_BY_PATH) {
-		snprintf(ret_folders[0], GROUP_FOLDER_LEN, "%s", group->folder);
-		return 1;
-	}
-	folder_of_user(0, ret_folders[0]);
-	folder_of_user(geteuid(), ret_folders[1]);
-	return geteuid() == 0 ? 1 : 2;
-}
-
-static bool root_has_file(const struct group_identity *of_root, const char *path)
-{
-	struct group_reason reason;
-	struct stat info;
-
-	return stat_at(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &info) == 0 &&
-	       group_check(of_root, &reason);
+	if (group->kind == GROUP_BY_PATH)
+		snprintf(ret_folder, GROUP_FOLDER_LEN, "%s", group->folder);
+	else
+		folder_of_user(geteuid(), ret_folder);
 }
 
 bool group_find_device(const struct group_identity *group, const unsigned char uuid[16],
@@ -263,10 +250,7 @@ bool group_find_device(const struct group_identity *group, const unsigned char u
 	if (group->kind == GROUP_BY_PATH) {
 		place = *group;
 	} else {
-		folder_of_user(0, place.folder);
-		snprintf(ret_path, GROUP_PATH_LEN, "%s/%s", place.folder, name);
-		if (geteuid() != 0 && !root_has_file(&place, ret_path))
-			folder_of_user(geteuid(), place.folder);
+		folder_of_user(geteuid(), place.folder);
 	}
 	snprintf(ret_path, GROUP_PATH_LEN, "%s/%s", place.folder, name);
 	bool is_good = prepare(&place, ret_reason);

@@ -67,16 +67,15 @@ bool group_check(const struct group_identity *group, struct group_reason *ret_re
 bool group_prepare(const struct group_identity *group, struct group_reason *ret_reason) MUST_CHECK;
 
 /* Makes the folder for what the processes at a device share (token/token.h): that of the group
- * where a setting names one, else root's where root has a file for the device there, else the
- * user's own. So tenants of one machine, or of containers that have such a folder in common, find
- * each other. ret_path  of the file, which may not exist
+ * where a setting names one, else the user's own. Not root's for others, as for groups: the name of
+ * this file is no secret, and whoever may write to it can cut it, which ends all that have it
+ * mapped. ret_path  of the file, which may not exist
  */
 bool group_find_device(const struct group_identity *group, const unsigned char uuid[16],
 	char ret_path[GROUP_PATH_LEN], struct group_reason *ret_reason) MUST_CHECK;
 
-/* The folders in which that may be: one, or root's and the user's own. Returns how many. */
-unsigned group_device_folders(
-	const struct group_identity *group, char ret_folders[2][GROUP_FOLDER_LEN]);
+/* That folder, which may not exist. */
+void group_device_folder(const struct group_identity *group, char ret_folder[GROUP_FOLDER_LEN]);
 
 /* The same, and makes this process a member (group/segment.h). Not for GROUP_NONE. */
 bool group_join(const struct group_identity *group, struct group_reason *ret_reason) MUST_CHECK;

@@ -59,6 +59,7 @@ const struct segment_kind segment_kind_group = {
 	.size = sizeof(struct segment),
 	.slot_count = SEGMENT_SLOTS,
 	.device_count = SEGMENT_DEVICES,
+	.is_for_all = true,
 };
 
 static struct segment_header header_of(const struct segment_kind *kind)
@@ -128,7 +129,7 @@ static int fill(int fd, const struct segment_kind *kind)
 		return EIO;
 	/* By its directory root decides who may come here; its workers may be other users. The
 	 * umask has been applied to what open() was given. */
-	return fchmod(fd, geteuid() == 0 ? 0666 : 0600) == 0 ? 0 : errno;
+	return fchmod(fd, kind->is_for_all && geteuid() == 0 ? 0666 : 0600) == 0 ? 0 : errno;
 }
 
 /* Under a name that nobody looks for, where the file system knows no files without name. */

@@ -15,6 +15,7 @@
 struct segment_kind {
 	char magic[8];
 	uint32_t version, size, slot_count, device_count;
+	bool is_for_all; /* made by root it is for other users too; their writers can cut it */
 };
 extern const struct segment_kind segment_kind_group; /* struct segment */
 

@@ -85,6 +85,7 @@ static void alone(void)
 	MUST(token_join(DEVICE) == NULL);
 	struct token_seat *seat = join();
 	MUST(stat(path, &info) == 0 && info.st_size == sizeof(struct token_segment));
+	MUST((info.st_mode & 0777) == 0600); /* also of root */
 	MUST(token_join(DEVICE) == seat && seat->slot == 0 && !token_has_others(seat));
 	MUST(token_rate_ppm(seat) == 300000);
 	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0 && token_is_held(seat));

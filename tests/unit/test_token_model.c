@@ -64,7 +64,7 @@ static struct tenant *add(uint32_t guarantee_percent, uint64_t kernel_ns)
 		.group = tenant_count + 1,
 		.kernel_ns = kernel_ns,
 		.wants_own = true,
-		.seat = {&segment, tenant_count, TOKEN_QUANTUM_NS},
+		.seat = {.segment = &segment, .slot = tenant_count, .quantum_ns = TOKEN_QUANTUM_NS},
 	};
 	tenant_count++;
 	word_store(&segment.slots_used, tenant_count);
