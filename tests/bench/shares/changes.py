@@ -64,7 +64,7 @@ def borrow(bench, options):
     other = Tenant(50, Load("phases", MS, options.blocks, period_ns=2 * NS_PER_S, on_ns=NS_PER_S))
     lengths = (MS,) if options.quick else (MS, 10 * MS)
     for length_ns in lengths:
-        for lends in ("yes", "no"):
+        for lends in ("yes",) if options.quick else ("yes", "no"):
             borrower = Tenant(50, Load("queue", length_ns, options.blocks),
                               (("CUSLICE_BORROW", lends),))
             yield names_of([borrower, other]), \

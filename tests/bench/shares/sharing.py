@@ -110,7 +110,7 @@ def together(bench, options):
             for length_ns in lengths
             for shares in ((50, 50), (70, 30), (90, 10), (40, 30, 20, 10))]
     if options.quick:
-        sets = [sets[1], sets[3]]
+        sets = [sets[3]]
     else:
         sets += [
             [Tenant(50, Load("graph", 10 * MS, blocks)), *queues(50, blocks=blocks)],
