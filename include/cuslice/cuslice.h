@@ -37,11 +37,11 @@ enum cuslice_error {
 			      * before its first driver function, or start it with a limit */
 };
 
-/* A device's slice, and what this process uses of it. */
+/* A device's slice, and what is used of it. */
 struct cuslice_slice {
 	uint64_t quota_bytes; /* device memory that may be held; CUSLICE_UNLIMITED without quota */
-	uint64_t used_bytes;  /* held and reserved, as counted against the quota */
-	uint64_t gpu_time_ns; /* GPU time billed since the start; 0 without a share */
+	uint64_t used_bytes;  /* held and reserved by the whole group, against the quota */
+	uint64_t gpu_time_ns; /* billed to this process since its start; 0 without a share */
 	uint32_t share_ppm;   /* 1 .. CUSLICE_WHOLE; of the whole group */
 	uint32_t reserved;    /* 0 */
 

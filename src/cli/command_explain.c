@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * cuslice explain: every setting, who made it, which one counts and why the others do not. It
- * looks at no device, so it works wherever the program will run, and at any time.
+ * cuslice explain: every setting, who made it, which one counts and why the others do not; and who
+ * is in the group and at each GPU. It looks at no device, so it works wherever the program will
+ * run, and at any time.
  */
 #include "cli/commands.h"
 #include "cli/explain_group.h"
@@ -281,7 +282,8 @@ int command_explain(int argc, char *argv[])
 		.options = options,
 		.parser = parse_option,
 		.doc = "Show every setting that a program started from here would get: its "
-		       "value, where it comes from, and what lost and why.\v"
+		       "value, where it comes from, and what lost and why; its group and who is "
+		       "in it; and the programs with which it would take turns at each GPU.\v"
 		       "Exit status: 0; 1 where a setting is not understood and the program would "
 		       "get no GPU; 125 where cuslice itself fails.",
 	};

@@ -19,7 +19,7 @@ static const struct command {
 } commands[] = {
 	{"run", "cuslice run", command_run, "Run a program inside a slice"},
 	{"explain", "cuslice explain", command_explain,
-		"Show each setting, its source, and what lost and why"},
+		"Show each setting and its source, what lost and why, the group, the tenants"},
 };
 
 static const struct command *find_command(const char *name)

@@ -3,9 +3,9 @@
  *
  * Holds the launches of this process to its share. A launch whose cost is known takes it from the
  * credit of its device, which is all that most launches do. Where there is no credit the governor
- * bills what was spent, waits until GPU time is in the bucket and not more than a little is in
- * flight, and gives new credit; about once a millisecond of work it has a launch measured, to
- * know what its kind costs.
+ * bills what was spent, waits until GPU time is in the bucket, not more than a little is in flight,
+ * and beside other processes until it is this one's turn (token/), and gives new credit; about once
+ * a millisecond of work it has a launch measured, to know what its kind costs.
  */
 #ifndef CUSLICE_GOVERNOR_GOVERNOR_H
 #define CUSLICE_GOVERNOR_GOVERNOR_H

@@ -2,7 +2,8 @@
  * Copyright the cuslice authors
  *
  * Turns what the settings ask for into the limits of each device that the driver shows, and hands
- * them to their keepers: the quota to ledger/, the share to governor/. It keeps no limit itself.
+ * them to their keepers: the quota to ledger/, the share by way of slice/share.h, and how the
+ * device is shared with others by slice/turns.h. It keeps no limit itself.
  */
 #ifndef CUSLICE_SLICE_SLICE_H
 #define CUSLICE_SLICE_SLICE_H
