@@ -9,6 +9,7 @@
  * one. Streams that capture are left alone: what they take down runs another time.
  */
 #include "partition/lanes.h"
+#include "base/wipe.h"
 #include "hooks/capture_mode.h"
 
 #include <pthread.h>
@@ -23,6 +24,10 @@ bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
 {
 	struct lanes made = {.primary = primary, .green = green};
 
+	if (lanes->lanes == NULL)
+		lanes->lanes = wipe_alloc(LANES_MAX * sizeof(*lanes->lanes));
+	if (lanes->lanes == NULL)
+		return false;
 	if (driver_real.cuCtxFromGreenCtx(&made.green_context, green) != CUDA_SUCCESS ||
 		driver_real.cuGreenCtxStreamCreate(
 			&made.legacy, green, CU_STREAM_NON_BLOCKING, 0) != CUDA_SUCCESS)
@@ -56,7 +61,22 @@ void lanes_close(struct lanes *lanes)
 	driver_real.cuEventDestroy_v2(lanes->whole_event);
 	driver_real.cuEventDestroy_v2(lanes->legacy_event);
 	driver_real.cuStreamDestroy_v2(lanes->legacy);
-	*lanes = (struct lanes){0};
+	lanes_drop(lanes);
+}
+
+void lanes_drop(struct lanes *lanes)
+{
+	lock_take(&lanes->lock);
+	for (unsigned i = 0; i < lanes->lane_count; i++)
+		lanes->lanes[i] = (struct lane){0};
+	lanes->lane_count = 0;
+	lanes->primary = NULL;
+	lanes->green = NULL;
+	lanes->green_context = NULL;
+	lanes->legacy = NULL;
+	lanes->legacy_work = lanes->whole_work = 0;
+	lanes->legacy_waited_for = lanes->whole_waited_for = 0;
+	lock_drop(&lanes->lock);
 }
 
 /* NULL where there are too many. */
@@ -71,7 +91,7 @@ static struct lane *free_place(struct lanes *lanes)
 
 static struct lane *find(struct lanes *lanes, CUstream stream)
 {
-	for (unsigned i = 0; i < lanes->lane_count; i++) {
+	for (unsigned i = 0; i < lanes->lane_count && stream != NULL; i++) {
 		if (lanes->lanes[i].stream == stream)
 			return &lanes->lanes[i];
 	}
@@ -131,8 +151,12 @@ CUstream lanes_of_thread(struct lanes *lanes)
 		if (lanes->lanes[i].stream != NULL && lanes->lanes[i].thread == thread)
 			stream = lanes->lanes[i].stream;
 	}
-	if (stream == NULL && add_lane(lanes, &stream, 0, thread) != CUDA_SUCCESS)
-		stream = NULL;
+	if (stream == NULL) {
+		CUstreamCaptureMode mode = relax_capture();
+		if (add_lane(lanes, &stream, 0, thread) != CUDA_SUCCESS)
+			stream = NULL;
+		restore_capture(mode);
+	}
 	lock_drop(&lanes->lock);
 	return stream;
 }
@@ -155,13 +179,33 @@ static void wait_for(CUstream waiter, CUstream worker, CUevent event)
 	restore_capture(mode);
 }
 
+/* The driver's default streams are those of the current context, which may be any, or none, where
+ * the call is about a stream. */
+static bool enter_primary(const struct lanes *lanes)
+{
+	CUcontext current;
+
+	return driver_real.cuCtxGetCurrent(&current) == CUDA_SUCCESS && current != lanes->primary &&
+	       driver_real.cuCtxPushCurrent_v2(lanes->primary) == CUDA_SUCCESS;
+}
+
+static void leave_primary(bool is_entered)
+{
+	CUcontext primary;
+
+	if (is_entered)
+		driver_real.cuCtxPopCurrent_v2(&primary);
+}
+
 static void wait_for_whole(struct lanes *lanes)
 {
 	if (lanes->legacy_waited_for == lanes->whole_work)
 		return;
 	lanes->legacy_waited_for = lanes->whole_work;
 	lanes->legacy_work++;
+	bool is_entered = enter_primary(lanes);
 	wait_for(lanes->legacy, CU_STREAM_LEGACY, lanes->whole_event);
+	leave_primary(is_entered);
 }
 
 static void wait_for_lanes(struct lanes *lanes)
@@ -195,8 +239,11 @@ static void order_lane(struct lanes *lanes, struct lane *lane)
 		wait_for_whole(lanes);
 		wait_for(lane->stream, lanes->legacy, lanes->legacy_event);
 		lane->has_waited_for = lanes->legacy_work;
-		if (lane->is_behind)
+		if (lane->is_behind) {
+			bool is_entered = enter_primary(lanes);
 			wait_for(lane->stream, CU_STREAM_PER_THREAD, lane->event);
+			leave_primary(is_entered);
+		}
 		lane->is_behind = false;
 	}
 	lane->has_work = true;
@@ -213,13 +260,55 @@ void lanes_order(struct lanes *lanes, CUstream stream)
 	lock_drop(&lanes->lock);
 }
 
+void lanes_catch_up(struct lanes *lanes, CUstream stream)
+{
+	if (lanes->lane_count == 0)
+		return;
+	lock_take(&lanes->lock);
+	struct lane *lane = find(lanes, stream);
+	if (lane != NULL && lane->is_behind)
+		order_lane(lanes, lane);
+	lock_drop(&lanes->lock);
+}
+
+/* With the lock held. */
+static CUresult query_others_of_legacy(struct lanes *lanes)
+{
+	CUresult result = CUDA_SUCCESS;
+
+	for (unsigned i = 0; i < lanes->lane_count && result == CUDA_SUCCESS; i++) {
+		struct lane *lane = &lanes->lanes[i];
+		if (lane->stream != NULL && lane->has_work && !is_capturing(lane->stream))
+			result = driver_real.cuStreamQuery(lane->stream);
+	}
+	if (result == CUDA_SUCCESS && lanes->legacy_waited_for != lanes->whole_work)
+		result = driver_real.cuStreamQuery(CU_STREAM_LEGACY);
+	return result;
+}
+
+CUresult lanes_query_others(struct lanes *lanes, CUstream stream)
+{
+	CUresult result = CUDA_SUCCESS;
+
+	lock_take(&lanes->lock);
+	struct lane *lane = find(lanes, stream);
+	if (lane != NULL && lane->is_behind)
+		result = driver_real.cuStreamQuery(CU_STREAM_PER_THREAD);
+	else if (stream != NULL && stream == lanes->legacy)
+		result = query_others_of_legacy(lanes);
+	lock_drop(&lanes->lock);
+	return result;
+}
+
 /* The driver's two default streams wait for one another by themselves. */
 void lanes_order_whole_thread(struct lanes *lanes)
 {
 	CUstream stream = lanes_of_thread(lanes);
 
-	if (stream == NULL)
+	if (stream == NULL) {
+		lanes_order_whole(lanes);
 		return;
+	}
 	lock_take(&lanes->lock);
 	struct lane *lane = find(lanes, stream);
 	if (lane != NULL) {
@@ -238,6 +327,38 @@ void lanes_order_whole(struct lanes *lanes)
 	if (lanes->whole_waited_for != lanes->legacy_work)
 		wait_for(CU_STREAM_LEGACY, lanes->legacy, lanes->legacy_event);
 	lanes->whole_waited_for = lanes->legacy_work;
+	lanes->whole_work++;
+	lock_drop(&lanes->lock);
+}
+
+void lanes_done(struct lanes *lanes, CUstream stream)
+{
+	if (lanes->legacy != stream && lanes->lane_count == 0)
+		return;
+	lock_take(&lanes->lock);
+	struct lane *lane = find(lanes, stream);
+	if (lane != NULL)
+		lane->has_work = true;
+	else if (stream != NULL && lanes->legacy == stream)
+		lanes->legacy_work++;
+	lock_drop(&lanes->lock);
+}
+
+void lanes_done_whole(struct lanes *lanes)
+{
+	lock_take(&lanes->lock);
+	lanes->whole_work++;
+	lock_drop(&lanes->lock);
+}
+
+void lanes_done_whole_thread(struct lanes *lanes)
+{
+	CUstream stream = lanes_of_thread(lanes);
+
+	lock_take(&lanes->lock);
+	struct lane *lane = find(lanes, stream);
+	if (lane != NULL)
+		lane->is_behind = true;
 	lanes->whole_work++;
 	lock_drop(&lanes->lock);
 }

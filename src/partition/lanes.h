@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LANES_MAX 256u /* blocking streams and threads' default streams of one device */
+#define LANES_MAX 16384u /* blocking streams and threads' default streams of one device */
 
 /* One stream that blocks on the legacy stream. */
 struct lane {
@@ -44,8 +44,8 @@ struct lanes {
 	CUevent legacy_event, whole_event;
 	uint64_t legacy_work, whole_work; /* calls so far */
 	uint64_t legacy_waited_for;       /* work of the whole stream */
-	uint64_t whole_waited_for; /* work of the legacy stream, with all it has waited for */
-	struct lane lanes[LANES_MAX];
+	uint64_t whole_waited_for;   /* work of the legacy stream, with all it has waited for */
+	struct lane *lanes;          /* LANES_MAX places; stays when the partition goes */
 	_Atomic unsigned lane_count; /* places from here on have never been used */
 };
 
@@ -56,8 +56,11 @@ bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green) MUST_C
 /* Destroys what lanes_open() and others have made. The partition's context is left. */
 void lanes_close(struct lanes *lanes);
 
-/* A stream of the partition. `flags` and what is returned as cuStreamCreateWithPriority() has them.
- */
+/* The same where all of it has gone with the partition's context. */
+void lanes_drop(struct lanes *lanes);
+
+/* A stream of the partition. `flags` and what is returned as cuStreamCreateWithPriority() has them;
+ * CUDA_ERROR_OUT_OF_MEMORY where there are LANES_MAX that block. */
 CUresult lanes_create(struct lanes *lanes, CUstream *ret_stream, unsigned flags, int priority);
 
 /* Before the driver is asked to destroy a stream: what ran on it still comes before later work of
@@ -76,5 +79,17 @@ void lanes_order_legacy(struct lanes *lanes);
 void lanes_order(struct lanes *lanes, CUstream stream);
 void lanes_order_whole(struct lanes *lanes);
 void lanes_order_whole_thread(struct lanes *lanes);
+
+/* What the calling thread's own default stream has had is counted to its lane. */
+void lanes_catch_up(struct lanes *lanes, CUstream stream);
+
+/* What cuStreamQuery() answers for the streams whose work counts to that of `stream`, beside it. */
+CUresult lanes_query_others(struct lanes *lanes, CUstream stream);
+
+/* That call has returned. A thread that came in between may have waited before the work was there,
+ * so the work counts from here too. `stream` is the one that the driver was given. */
+void lanes_done(struct lanes *lanes, CUstream stream);
+void lanes_done_whole(struct lanes *lanes);
+void lanes_done_whole_thread(struct lanes *lanes);
 
 #endif

@@ -257,5 +257,5 @@ void partition_forget(unsigned device)
 		return;
 	atomic_store(&partitions[device].is_made, false);
 	atomic_store(&partitions[device].is_tested, false);
-	partitions[device].lanes = (struct lanes){0};
+	lanes_drop(&partitions[device].lanes);
 }

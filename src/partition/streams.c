@@ -43,12 +43,34 @@ CUstream streams_work(CUstream stream)
 		return lanes->legacy;
 	}
 	stream = streams_handle(stream);
+	if (stream == CU_STREAM_PER_THREAD) {
+		streams_whole(); /* there was no lane to be had: at least in order */
+		return stream;
+	}
 	for (unsigned i = 0; i < partition_places(); i++) {
 		struct lanes *lanes = partition_at(i);
 		if (lanes != NULL)
 			lanes_order(lanes, stream);
 	}
 	return stream;
+}
+
+void streams_work_done(CUstream stream)
+{
+	if (stream == CU_STREAM_PER_THREAD) {
+		streams_whole_done();
+		return;
+	}
+	for (unsigned i = 0; i < partition_places(); i++) {
+		struct lanes *lanes = partition_at(i);
+		if (lanes != NULL)
+			lanes_done(lanes, stream);
+	}
+}
+
+void streams_work_ptsz_done(CUstream stream)
+{
+	streams_work_done(stream);
 }
 
 static CUstream of_thread(CUstream stream)
@@ -85,6 +107,22 @@ void streams_whole_ptsz(void)
 
 	if (lanes != NULL)
 		lanes_order_whole_thread(lanes);
+}
+
+void streams_whole_done(void)
+{
+	struct lanes *lanes = partition_current();
+
+	if (lanes != NULL)
+		lanes_done_whole(lanes);
+}
+
+void streams_whole_ptsz_done(void)
+{
+	struct lanes *lanes = partition_current();
+
+	if (lanes != NULL)
+		lanes_done_whole_thread(lanes);
 }
 
 CUresult CUDAAPI beneath_cuStreamCreateWithPriority(
@@ -223,6 +261,52 @@ CUresult CUDAAPI beneath_cuStreamCopyAttributes_ptsz(CUstream to, CUstream from)
 		streams_handle_ptsz(to), streams_handle_ptsz(from));
 }
 
+/* Whether and when a stream's work is over. These bring none, so a stream is not made to wait for
+ * others: one that has nothing to do says so. */
+static CUstream to_be_waited_for(CUstream stream)
+{
+	if (is_legacy(stream))
+		return streams_work(stream);
+	stream = streams_handle(stream);
+	for (unsigned i = 0; i < partition_places(); i++) {
+		struct lanes *lanes = partition_at(i);
+		if (lanes != NULL)
+			lanes_catch_up(lanes, stream);
+	}
+	return stream;
+}
+
+CUresult CUDAAPI beneath_cuStreamSynchronize(CUstream stream)
+{
+	return driver_real.cuStreamSynchronize(to_be_waited_for(stream));
+}
+
+CUresult CUDAAPI beneath_cuStreamSynchronize_ptsz(CUstream stream)
+{
+	return driver_real.cuStreamSynchronize_ptsz(to_be_waited_for(of_thread(stream)));
+}
+
+static CUresult query(CUstream stream)
+{
+	for (unsigned i = 0; i < partition_places(); i++) {
+		struct lanes *lanes = partition_at(i);
+		CUresult result = lanes != NULL ? lanes_query_others(lanes, stream) : CUDA_SUCCESS;
+		if (result != CUDA_SUCCESS)
+			return result;
+	}
+	return driver_real.cuStreamQuery(stream);
+}
+
+CUresult CUDAAPI beneath_cuStreamQuery(CUstream stream)
+{
+	return query(streams_handle(stream));
+}
+
+CUresult CUDAAPI beneath_cuStreamQuery_ptsz(CUstream stream)
+{
+	return query(streams_handle(of_thread(stream)));
+}
+
 CUresult CUDAAPI beneath_cuLaunchKernelEx(
 	const CUlaunchConfig *config, CUfunction f, void **params, void **extra)
 {
@@ -230,7 +314,9 @@ CUresult CUDAAPI beneath_cuLaunchKernelEx(
 		return driver_real.cuLaunchKernelEx(config, f, params, extra);
 	CUlaunchConfig confined = *config;
 	confined.hStream = streams_work(config->hStream);
-	return driver_real.cuLaunchKernelEx(&confined, f, params, extra);
+	CUresult result = driver_real.cuLaunchKernelEx(&confined, f, params, extra);
+	streams_work_done(confined.hStream);
+	return result;
 }
 
 CUresult CUDAAPI beneath_cuLaunchKernelEx_ptsz(
@@ -240,7 +326,9 @@ CUresult CUDAAPI beneath_cuLaunchKernelEx_ptsz(
 		return driver_real.cuLaunchKernelEx_ptsz(config, f, params, extra);
 	CUlaunchConfig confined = *config;
 	confined.hStream = streams_work_ptsz(config->hStream);
-	return driver_real.cuLaunchKernelEx_ptsz(&confined, f, params, extra);
+	CUresult result = driver_real.cuLaunchKernelEx_ptsz(&confined, f, params, extra);
+	streams_work_done(confined.hStream);
+	return result;
 }
 
 /* True for memory of a device alone: what fills it need not be over when the call returns. */
@@ -259,22 +347,24 @@ static bool is_on_device(CUdeviceptr address)
 
 /* Fills and copies within a device may be work for its SMs. Those that take no stream are done by
  * their asynchronous sisters, in the partition; of other memory they are left where they are. */
-#define FILL(symbol, in_stream, to, from, parameters, arguments)                           \
-	CUresult CUDAAPI beneath_##symbol##_v2 parameters                                  \
-	{                                                                                  \
-		if (partition_current() != NULL && is_on_device(to) && is_on_device(from)) \
-			return driver_real.in_stream(                                      \
-				UNPACK arguments, streams_work(CU_STREAM_LEGACY));         \
-		streams_whole();                                                           \
-		return driver_real.symbol##_v2 arguments;                                  \
-	}                                                                                  \
-	CUresult CUDAAPI beneath_##symbol##_v2_ptds parameters                             \
-	{                                                                                  \
-		if (partition_current() != NULL && is_on_device(to) && is_on_device(from)) \
-			return driver_real.in_stream(                                      \
-				UNPACK arguments, streams_work(CU_STREAM_PER_THREAD));     \
-		streams_whole_ptsz();                                                      \
-		return driver_real.symbol##_v2_ptds arguments;                             \
+#define FILL(symbol, in_stream, to, from, parameters, arguments)                                  \
+	FILL_OF(symbol##_v2, in_stream, to, from, parameters, arguments, CU_STREAM_LEGACY, whole) \
+	FILL_OF(symbol##_v2_ptds, in_stream, to, from, parameters, arguments,                     \
+		CU_STREAM_PER_THREAD, whole_ptsz)
+#define FILL_OF(symbol, in_stream, to, from, parameters, arguments, default_stream, kind)    \
+	CUresult CUDAAPI beneath_##symbol parameters                                         \
+	{                                                                                    \
+		CUresult result;                                                             \
+		if (partition_current() != NULL && is_on_device(to) && is_on_device(from)) { \
+			CUstream stream = streams_work(default_stream);                      \
+			result = driver_real.in_stream(UNPACK arguments, stream);            \
+			streams_work_done(stream);                                           \
+			return result;                                                       \
+		}                                                                            \
+		streams_##kind();                                                            \
+		result = driver_real.symbol arguments;                                       \
+		streams_##kind##_done();                                                     \
+		return result;                                                               \
 	}
 #define UNPACK(...) __VA_ARGS__
 

@@ -33,6 +33,12 @@ CUstream streams_question_ptsz(CUstream stream);
 void streams_whole(void);
 void streams_whole_ptsz(void);
 
+/* When the driver has returned, with the stream that it was given. */
+void streams_work_done(CUstream stream);
+void streams_work_ptsz_done(CUstream stream);
+void streams_whole_done(void);
+void streams_whole_ptsz_done(void);
+
 /* What stands before the driver, and what it leads to. */
 enum streams_row {
 #define STREAM(symbol, position, kind) STREAM_##symbol,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * beneath_<symbol> for the rows STREAM of streams.def: exchanges one argument and jumps on to the
- * driver. In assembly, because the signatures are many and nothing but that argument may change. An
- * argument that is passed on the stack is changed there: its place belongs to who is called.
+ * beneath_<symbol> for the rows STREAM of streams.def: exchanges one argument and goes on to the
+ * driver. In assembly, because the signatures are many and nothing but that argument may change.
+ * Functions that bring work are called, and what they brought is noted when they have returned;
+ * the others are jumped to, and an argument that is passed on the stack is changed there: its place
+ * belongs to who is called.
  */
 	.text
 
@@ -26,7 +28,7 @@
 	.endif
 	.endm
 
-	.macro BENEATH symbol, position, function
+	.macro BEGIN_BENEATH symbol
 	.balign 16
 	.globl beneath_\symbol
 	.hidden beneath_\symbol
@@ -36,6 +38,16 @@ beneath_\symbol:
 #ifdef __CET__
 	endbr64
 #endif
+	.endm
+
+	.macro END_BENEATH symbol
+	.cfi_endproc
+	.size beneath_\symbol, . - beneath_\symbol
+	.set row, row + 1
+	.endm
+
+	.macro BY_JUMP symbol, position, function
+	BEGIN_BENEATH \symbol
 	push %rdi
 	.cfi_adjust_cfa_offset 8
 	push %rsi
@@ -66,12 +78,71 @@ beneath_\symbol:
 	pop %rdi
 	.cfi_adjust_cfa_offset -8
 	jmp *(streams_beneath + 8 * row)(%rip)
-	.cfi_endproc
-	.size beneath_\symbol, . - beneath_\symbol
-	.set row, row + 1
+	END_BENEATH \symbol
+	.endm
+
+	/* The stack's arguments once more, up to two behind the stream, the last first; an even
+	 * number of words, which keeps the stack aligned. */
+	.macro PUSH_ARGUMENTS position
+	.set word, (\position - 6 + 3) / 2 * 2
+	.rept (\position - 6 + 3) / 2 * 2
+	.if word == \position - 6
+	push -56(%rbp)
+	.else
+	push 8 + 8 * word(%rbp)
+	.endif
+	.set word, word - 1
+	.endr
+	.endm
+
+	/* Below the frame pointer the six registers, the stream at 56, the result at 64. */
+	.macro BY_CALL symbol, position, function
+	BEGIN_BENEATH \symbol
+	push %rbp
+	.cfi_def_cfa_offset 16
+	.cfi_offset %rbp, -16
+	mov %rsp, %rbp
+	.cfi_def_cfa_register %rbp
+	push %rdi
+	push %rsi
+	push %rdx
+	push %rcx
+	push %r8
+	push %r9
+	sub $16, %rsp
+	.if \position > 6
+	mov 16 + 8 * (\position - 7)(%rbp), %rdi
+	.elseif \position > 0
+	mov -8 * \position(%rbp), %rdi
+	.endif
+	call \function
+	.if \position > 0
+	mov %rax, -56(%rbp)
+	.endif
+	.if \position > 0 && \position <= 6
+	mov %rax, -8 * \position(%rbp)
+	.endif
+	.if \position > 6
+	PUSH_ARGUMENTS \position
+	.endif
+	mov -8(%rbp), %rdi
+	mov -16(%rbp), %rsi
+	mov -24(%rbp), %rdx
+	mov -32(%rbp), %rcx
+	mov -40(%rbp), %r8
+	mov -48(%rbp), %r9
+	call *(streams_beneath + 8 * row)(%rip)
+	mov %rax, -64(%rbp)
+	mov -56(%rbp), %rdi
+	call \function\()_done
+	mov -64(%rbp), %rax
+	leave
+	.cfi_def_cfa %rsp, 8
+	ret
+	END_BENEATH \symbol
 	.endm
 #elif defined(__aarch64__)
-#define SAVED_BYTES 80
+#define SAVED_BYTES 96
 	.macro EXCHANGE position, function
 	.if \position == 0
 	bl \function
@@ -87,7 +158,7 @@ beneath_\symbol:
 	.endif
 	.endm
 
-	.macro BENEATH symbol, position, function
+	.macro BEGIN_BENEATH symbol
 	.balign 16
 	.globl beneath_\symbol
 	.hidden beneath_\symbol
@@ -102,29 +173,122 @@ beneath_\symbol:
 	stp x2, x3, [sp, #32]
 	stp x4, x5, [sp, #48]
 	stp x6, x7, [sp, #64]
+	.endm
+
+	.macro END_BENEATH symbol
+	.cfi_endproc
+	.size beneath_\symbol, . - beneath_\symbol
+	.set row, row + 1
+	.endm
+
+	.macro RESTORE_ARGUMENTS base
+	ldp x0, x1, [\base, #16]
+	ldp x2, x3, [\base, #32]
+	ldp x4, x5, [\base, #48]
+	ldp x6, x7, [\base, #64]
+	.endm
+
+	.macro LOAD_BENEATH
+	adrp x16, streams_beneath + 8 * row
+	add x16, x16, :lo12:streams_beneath + 8 * row
+	ldr x16, [x16]
+	.endm
+
+	.macro BY_JUMP symbol, position, function
+	BEGIN_BENEATH \symbol
 	EXCHANGE \position, \function
-	ldp x0, x1, [sp, #16]
-	ldp x2, x3, [sp, #32]
-	ldp x4, x5, [sp, #48]
-	ldp x6, x7, [sp, #64]
+	RESTORE_ARGUMENTS sp
 	ldp x29, x30, [sp], #SAVED_BYTES
 	.cfi_adjust_cfa_offset -SAVED_BYTES
 	.cfi_restore x29
 	.cfi_restore x30
-	adrp x16, streams_beneath + 8 * row
-	add x16, x16, :lo12:streams_beneath + 8 * row
-	ldr x16, [x16]
+	LOAD_BENEATH
 	br x16
-	.cfi_endproc
-	.size beneath_\symbol, . - beneath_\symbol
-	.set row, row + 1
+	END_BENEATH \symbol
+	.endm
+
+	/* The stack's arguments once more, up to two behind the stream. */
+	.macro COPY_ARGUMENTS position
+	sub sp, sp, #8 * ((\position - 8 + 3) / 2 * 2)
+	.set word, 1
+	.rept (\position - 8 + 3) / 2 * 2
+	.if word == \position - 8
+	ldr x9, [x29, #80]
+	.else
+	ldr x9, [x29, #SAVED_BYTES + 8 * (word - 1)]
+	.endif
+	str x9, [sp, #8 * (word - 1)]
+	.set word, word + 1
+	.endr
+	.endm
+
+	/* Above the frame pointer the eight registers, the stream at 80, the result at 88. */
+	.macro BY_CALL symbol, position, function
+	BEGIN_BENEATH \symbol
+	mov x29, sp
+	.cfi_def_cfa_register x29
+	.if \position > 8
+	ldr x0, [x29, #SAVED_BYTES + 8 * (\position - 9)]
+	.elseif \position > 0
+	ldr x0, [x29, #16 + 8 * (\position - 1)]
+	.endif
+	bl \function
+	.if \position > 0
+	str x0, [x29, #80]
+	.endif
+	.if \position > 0 && \position <= 8
+	str x0, [x29, #16 + 8 * (\position - 1)]
+	.endif
+	.if \position > 8
+	COPY_ARGUMENTS \position
+	.endif
+	RESTORE_ARGUMENTS x29
+	LOAD_BENEATH
+	blr x16
+	str x0, [x29, #88]
+	ldr x0, [x29, #80]
+	bl \function\()_done
+	ldr x0, [x29, #88]
+	mov sp, x29
+	.cfi_def_cfa_register sp
+	ldp x29, x30, [sp], #SAVED_BYTES
+	.cfi_adjust_cfa_offset -SAVED_BYTES
+	.cfi_restore x29
+	.cfi_restore x30
+	ret
+	END_BENEATH \symbol
 	.endm
 #else
 #error "cuslice runs on x86_64 and aarch64"
 #endif
 
 	.set row, 0
-#define STREAM(symbol, position, kind) BENEATH symbol, position, streams_##kind
+	/* How a kind goes on. */
+	.macro BENEATH_work symbol, position
+	BY_CALL \symbol, \position, streams_work
+	.endm
+	.macro BENEATH_work_ptsz symbol, position
+	BY_CALL \symbol, \position, streams_work_ptsz
+	.endm
+	.macro BENEATH_whole symbol, position
+	BY_CALL \symbol, \position, streams_whole
+	.endm
+	.macro BENEATH_whole_ptsz symbol, position
+	BY_CALL \symbol, \position, streams_whole_ptsz
+	.endm
+	.macro BENEATH_handle symbol, position
+	BY_JUMP \symbol, \position, streams_handle
+	.endm
+	.macro BENEATH_handle_ptsz symbol, position
+	BY_JUMP \symbol, \position, streams_handle_ptsz
+	.endm
+	.macro BENEATH_question symbol, position
+	BY_JUMP \symbol, \position, streams_question
+	.endm
+	.macro BENEATH_question_ptsz symbol, position
+	BY_JUMP \symbol, \position, streams_question_ptsz
+	.endm
+#define STREAM(symbol, position, kind) BENEATH_##kind symbol, position
 #define STREAM_IN_C(symbol)            .set row, row + 1
 #include "partition/streams.def"
 #undef STREAM
