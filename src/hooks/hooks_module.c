@@ -79,16 +79,23 @@ CUresult CUDAAPI hook_cuModuleLoad(CUmodule *ret_module, const char *path)
 	return end_load(&load, res, module, ret_module);
 }
 
-CUresult CUDAAPI hook_cuModuleLoadData(CUmodule *ret_module, const void *image)
+/* Cubins, PTX and fat binaries differ for the driver alone. */
+static CUresult load_image(
+	__typeof__(cuModuleLoadData) *driver_load, CUmodule *ret_module, const void *image)
 {
 	CUmodule module = NULL;
 	struct load load;
 
 	if (ret_module == NULL)
-		return driver.cuModuleLoadData(ret_module, image);
+		return driver_load(ret_module, image);
 	begin_load(&load);
-	CUresult res = driver.cuModuleLoadData(&module, image);
+	CUresult res = driver_load(&module, image);
 	return end_load(&load, res, module, ret_module);
+}
+
+CUresult CUDAAPI hook_cuModuleLoadData(CUmodule *ret_module, const void *image)
+{
+	return load_image(driver.cuModuleLoadData, ret_module, image);
 }
 
 CUresult CUDAAPI hook_cuModuleLoadDataEx(CUmodule *ret_module, const void *image,
@@ -106,14 +113,7 @@ CUresult CUDAAPI hook_cuModuleLoadDataEx(CUmodule *ret_module, const void *image
 
 CUresult CUDAAPI hook_cuModuleLoadFatBinary(CUmodule *ret_module, const void *image)
 {
-	CUmodule module = NULL;
-	struct load load;
-
-	if (ret_module == NULL)
-		return driver.cuModuleLoadFatBinary(ret_module, image);
-	begin_load(&load);
-	CUresult res = driver.cuModuleLoadFatBinary(&module, image);
-	return end_load(&load, res, module, ret_module);
+	return load_image(driver.cuModuleLoadFatBinary, ret_module, image);
 }
 
 static CUresult end_unload(bool is_ours, const struct holding *holding, CUresult res)

@@ -15,10 +15,6 @@
 
 #include <string.h>
 
-struct view {
-	uint64_t total, free, used;
-};
-
 /* The thread is in a call of ours: one version may call the other by its symbol, which leads here,
  * and a view of a view would be half of a half. */
 static __thread bool is_inside __attribute__((tls_model("initial-exec")));
@@ -89,19 +85,19 @@ static void find_quota(const struct config_device *identity, uint64_t total, uin
 	}
 }
 
-/* `view` is what NVML says; false where the device is not limited, and it stays. */
-static bool show_slice(nvmlDevice_t device, struct view *view)
+/* Bytes, as NVML says; false where the device is not limited, and they stay. */
+static bool show_slice(nvmlDevice_t device, unsigned long long *total, unsigned long long *free,
+	unsigned long long *used)
 {
 	const struct config_device identity = identify(device);
-	uint64_t quota, used;
+	uint64_t quota, held;
 
-	find_quota(&identity, view->total, &quota, &used);
+	find_quota(&identity, *total, &quota, &held);
 	if (quota == LEDGER_UNLIMITED)
 		return false;
-	quota = smaller(quota, view->total);
-	view->total = quota;
-	view->used = smaller(used, quota);
-	view->free = smaller(view->free, quota - view->used);
+	*total = smaller(quota, *total);
+	*used = smaller(held, *total);
+	*free = smaller(*free, *total - *used);
 	return true;
 }
 
@@ -112,14 +108,8 @@ nvmlReturn_t hook_nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *mem
 	is_inside = true;
 	nvmlReturn_t res = nvml.nvmlDeviceGetMemoryInfo(device, memory);
 	is_inside = false;
-	if (res != NVML_SUCCESS || memory == NULL)
-		return res;
-	struct view view = {memory->total, memory->free, memory->used};
-	if (show_slice(device, &view)) {
-		memory->total = view.total;
-		memory->free = view.free;
-		memory->used = view.used;
-	}
+	if (res == NVML_SUCCESS && memory != NULL)
+		(void)show_slice(device, &memory->total, &memory->free, &memory->used);
 	return res;
 }
 
@@ -131,14 +121,8 @@ nvmlReturn_t hook_nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_
 	is_inside = true;
 	nvmlReturn_t res = nvml.nvmlDeviceGetMemoryInfo_v2(device, memory);
 	is_inside = false;
-	if (res != NVML_SUCCESS || memory == NULL)
-		return res;
-	struct view view = {memory->total, memory->free, memory->used};
-	if (show_slice(device, &view)) {
-		memory->total = view.total;
-		memory->free = view.free;
-		memory->used = view.used;
+	if (res == NVML_SUCCESS && memory != NULL &&
+		show_slice(device, &memory->total, &memory->free, &memory->used))
 		memory->reserved = 0;
-	}
 	return res;
 }

@@ -7,9 +7,7 @@
  * what cuslice.h says with the account of the machine.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -25,16 +23,6 @@ static struct functions cu;
 static uint64_t quota;
 static CUcontext context;
 
-static uint64_t used_bytes(void)
-{
-	struct cuslice_slice slice;
-	int (*read)(int, struct cuslice_slice *, size_t);
-
-	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read != NULL && read(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	return slice.used_bytes;
-}
-
 /* What arrays of unknown shapes take beyond their elements is charged as other when the driver's
  * figure happens to be read, and comes back when two more readings agree, a second apart each. */
 static void let_readings_settle(void)
@@ -45,15 +33,6 @@ static void let_readings_settle(void)
 		nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 50000000}, NULL);
 		must(cu.cuMemGetInfo_v2(&free_bytes, &total_bytes), "cuMemGetInfo");
 	}
-}
-
-/* Until the test has looked at the account. */
-static void wait_for_test(const char *key)
-{
-	char line[100];
-
-	say("%s %llu", key, (unsigned long long)used_bytes());
-	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
 }
 
 static void open_context(void)

@@ -8,7 +8,6 @@
  * has a context of its own, whose end settles its bills.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 
 #include <dlfcn.h>
 #include <string.h>
@@ -19,7 +18,6 @@
 
 static struct functions cu;
 static void *libcuda;
-static __typeof__(cuslice_read) *read_slice;
 
 /* What the calls are given. Names are those of bills.def. */
 static int device_count;
@@ -263,10 +261,7 @@ static const struct {
 
 static unsigned long long billed_ns(void)
 {
-	struct cuslice_slice slice;
-
-	must_be(read_slice(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	return slice.gpu_time_ns;
+	return read_slice(0).gpu_time_ns;
 }
 
 static void run(size_t i, unsigned long count)
@@ -307,8 +302,6 @@ int main(int argc, char *argv[])
 	unsigned long count = argument(argc, argv, 1, 100);
 
 	libcuda = functions_from_dlopen(&cu, "libcuda.so.1");
-	*(void **)&read_slice = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read_slice != NULL, "cuslice_read");
 	must(cu.cuInit(0), "cuInit");
 	must(cu.cuDeviceGetCount(&device_count), "cuDeviceGetCount");
 	open_other();

@@ -92,3 +92,27 @@ unsigned long argument(int argc, char *argv[], int i, unsigned long otherwise)
 {
 	return i < argc ? strtoul(argv[i], NULL, 0) : otherwise;
 }
+
+struct cuslice_slice read_slice(int device)
+{
+	struct cuslice_slice slice = {0};
+	__typeof__(cuslice_read) *read_it;
+
+	*(void **)&read_it = dlsym(RTLD_DEFAULT, "cuslice_read");
+	must_be(read_it != NULL && read_it(device, &slice, sizeof(slice)) == CUSLICE_OK,
+		"cuslice_read");
+	return slice;
+}
+
+unsigned long long used_bytes(int device)
+{
+	return read_slice(device).used_bytes;
+}
+
+void wait_for_test(const char *key)
+{
+	char line[100];
+
+	say("%s %llu", key, used_bytes(0));
+	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
+}

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * What the client programs share. They know nothing of cuslice: they find the driver in one way or
- * another, use it, and print what it answered, one `key value...` a line, for the tests to compare
- * with the same client run without the preload.
+ * What the client programs share. They find the driver in one way or another, use it, and print
+ * what it answered, one `key value...` a line, for the tests to compare with the same client run
+ * without the preload, or with the account of the machine. Few know of cuslice, by cuslice.h.
  */
 #ifndef CUSLICE_TESTS_PRELOAD_CLIENT_H
 #define CUSLICE_TESTS_PRELOAD_CLIENT_H
 
 #define __CUDA_API_VERSION_INTERNAL
+#include "cuslice/cuslice.h"
 #include <cuda.h>
 
 #include <stdbool.h>
@@ -52,6 +53,13 @@ CUfunction load_kernel(const struct functions *cu, CUmodule *ret_module);
 
 /* One block of the kernel on the stream. */
 CUresult launch(const struct functions *cu, CUfunction kernel, CUstream stream);
+
+/* What cuslice.h says of a device; only where the library is preloaded. */
+struct cuslice_slice read_slice(int device);
+unsigned long long used_bytes(int device);
+
+/* Says what is used of device 0, and waits until the test has looked at the account. */
+void wait_for_test(const char *key);
 
 /* A number of the program's arguments, or `otherwise` where there are fewer. */
 unsigned long argument(int argc, char *argv[], int i, unsigned long otherwise);

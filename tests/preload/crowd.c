@@ -10,7 +10,6 @@
  * `device N WALL BILLED`, in ns.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -25,7 +24,6 @@
 
 static struct functions cu;
 static void *libcuda;
-static __typeof__(cuslice_read) *read_slice;
 static int device_count;
 static unsigned context_count;
 
@@ -65,8 +63,6 @@ static void open_gpu(void)
 	CUmodule module;
 
 	libcuda = functions_from_dlopen(&cu, "libcuda.so.1");
-	*(void **)&read_slice = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read_slice != NULL, "cuslice_read");
 	must(cu.cuInit(0), "cuInit");
 	must(cu.cuDeviceGetCount(&device_count), "cuDeviceGetCount");
 	must_be(device_count <= MAX_DEVICES, "at most 4 devices");
@@ -172,13 +168,11 @@ static void launch_together(unsigned count)
 /* The end of a context settles its bills. */
 static void close_gpu(unsigned long long wall_ns)
 {
-	struct cuslice_slice slice;
-
 	for (int d = 0; d < device_count; d++) {
 		for (unsigned c = 0; c < context_count; c++)
 			must(cu.cuCtxDestroy_v2(places[d][c].context), "cuCtxDestroy");
-		must_be(read_slice(d, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-		say("device%d %llu %llu", d, wall_ns, (unsigned long long)slice.gpu_time_ns);
+		say("device%d %llu %llu", d, wall_ns,
+			(unsigned long long)read_slice(d).gpu_time_ns);
 	}
 }
 

@@ -8,9 +8,7 @@
  * linked with libcuda.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -35,25 +33,6 @@ static const char large_ptx[] = ".version 7.0\n"
 				".target sm_75\n"
 				".address_size 64\n"
 				".visible .global .align 8 .b8 large[1073741824];\n";
-
-static struct cuslice_slice read_slice(void)
-{
-	struct cuslice_slice slice = {0};
-	int (*read)(int, struct cuslice_slice *, size_t);
-
-	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read != NULL && read(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	return slice;
-}
-
-/* Until the test has looked at the account. */
-static void step(const char *key)
-{
-	char line[100];
-
-	say("%s %llu", key, (unsigned long long)read_slice().used_bytes);
-	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
-}
 
 static CUcontext create(void)
 {
@@ -86,29 +65,29 @@ static void contexts(void)
 {
 	CUcontext first = create(), second, primary;
 
-	step("first");
+	wait_for_test("first");
 	must(cu.cuCtxCreate_v3(&second, NULL, 0, 0, 0), "cuCtxCreate_v3");
-	step("second");
+	wait_for_test("second");
 	must(cu.cuCtxDestroy_v2(second), "cuCtxDestroy");
 	must(cu.cuCtxCreate_v4(&second, NULL, 0, 0), "cuCtxCreate_v4");
-	step("second");
+	wait_for_test("second");
 	must(cu.cuCtxDestroy_v2(second), "cuCtxDestroy");
 	must(cu.cuCtxCreate(&second, 0, 0), "cuCtxCreate");
-	step("second");
+	wait_for_test("second");
 	must(cu.cuCtxDestroy_v2(second), "cuCtxDestroy");
-	step("first");
+	wait_for_test("first");
 	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
 	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
-	step("second");
+	wait_for_test("second");
 	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
-	step("second");
+	wait_for_test("second");
 	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
-	step("first");
+	wait_for_test("first");
 	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
 	must(cu.cuDevicePrimaryCtxReset_v2(0), "reset");
-	step("first");
+	wait_for_test("first");
 	must(cu.cuCtxDestroy_v2(first), "cuCtxDestroy");
-	step("none");
+	wait_for_test("none");
 }
 
 static void refused_context(void)
@@ -118,12 +97,12 @@ static void refused_context(void)
 	say("second %d", (int)cu.cuCtxCreate_v2(&second, 0, 0));
 	say("primary %d", (int)cu.cuDevicePrimaryCtxRetain(&second, 0));
 	say("output %s", second == untouched ? "untouched" : "set");
-	step("one");
+	wait_for_test("one");
 	must(cu.cuCtxDestroy_v2(first), "cuCtxDestroy");
 	say("again %d", (int)cu.cuCtxCreate_v2(&first, 0, 0));
 	must(cu.cuCtxDestroy_v2(first), "cuCtxDestroy");
 	say("primary %d", (int)cu.cuDevicePrimaryCtxRetain(&second, 0));
-	step("one");
+	wait_for_test("one");
 }
 
 /* Nobody knows what a context takes before there was one. */
@@ -132,7 +111,7 @@ static void large_context(void)
 	create();
 	say("over %d", (int)alloc(1));
 	say_info("info");
-	step("one");
+	wait_for_test("one");
 }
 
 /* As the CUDA runtime takes its own context. */
@@ -149,17 +128,17 @@ static void unhooked(void)
 	must(table->retain_primary(&primary, 0), "retain_primary");
 	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
 	must(alloc(MIB), "alloc");
-	step("seen");
+	wait_for_test("seen");
 	must(cu.cuDevicePrimaryCtxRetain(&again, 0), "retain");
 	must_be(again == primary, "the same context");
-	step("seen");
+	wait_for_test("seen");
 	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
 	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
-	step("none");
+	wait_for_test("none");
 	must(table->retain_primary(&primary, 0), "retain_primary");
 	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
 	say_info("info");
-	step("shown");
+	wait_for_test("shown");
 }
 
 /* It is charged as other first, and has its name once it is used. */
@@ -175,10 +154,10 @@ static void unhooked_first(void)
 	must(cu.cuGetExportTable((const void **)&table, &uuid), "cuGetExportTable");
 	must(table->retain_primary(&primary, 0), "retain_primary");
 	create();
-	step("two");
+	wait_for_test("two");
 	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
 	must(alloc(MIB), "alloc");
-	step("named");
+	wait_for_test("named");
 }
 
 static void write_file(const char *path, const char *text)
@@ -214,24 +193,24 @@ static void modules(void)
 	for (unsigned how = 0; how < 4; how++) {
 		must(load(how, &first, small_ptx), "load");
 		must(load(how, &second, small_ptx), "load");
-		step("two");
+		wait_for_test("two");
 		say("large %d %s", (int)load(how, &large, large_ptx),
 			large == (CUmodule)untouched ? "untouched" : "set");
-		step("two");
+		wait_for_test("two");
 		must(cu.cuModuleUnload(first), "cuModuleUnload");
-		step("one");
+		wait_for_test("one");
 		must(cu.cuModuleUnload(second), "cuModuleUnload");
-		step("none");
+		wait_for_test("none");
 	}
 	say("wrong %d", (int)cu.cuModuleUnload(second));
 	say("bad %d", (int)cu.cuModuleLoadData(&first, ".version nonsense"));
-	step("none");
+	wait_for_test("none");
 	must(cu.cuModuleLoadData(&first, small_ptx), "load");
 	other = create();
 	must(cu.cuModuleLoadData(&first, small_ptx), "load");
-	step("two_contexts");
+	wait_for_test("two_contexts");
 	must(cu.cuCtxDestroy_v2(other), "cuCtxDestroy");
-	step("one");
+	wait_for_test("one");
 }
 
 static CUlibrary load_library(void)
@@ -252,33 +231,33 @@ static void libraries(void)
 	CUmodule module;
 	size_t bytes;
 
-	step("none");
+	wait_for_test("none");
 	must(cu.cuLibraryGetModule(&module, library), "cuLibraryGetModule");
-	step("one");
+	wait_for_test("one");
 	must(cu.cuLibraryGetModule(&module, library), "cuLibraryGetModule");
 	must(cu.cuLibraryGetGlobal(&address, &bytes, library, "small"), "cuLibraryGetGlobal");
 	must(cu.cuLibraryGetKernel(&kernel, library, "busy"), "cuLibraryGetKernel");
 	must(cu.cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
-	step("one");
+	wait_for_test("one");
 	must(cu.cuLibraryGetKernel(&kernel, other, "busy"), "cuLibraryGetKernel");
 	must(cu.cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
-	step("two");
+	wait_for_test("two");
 	second = create();
 	must(cu.cuLibraryGetGlobal(&address, &bytes, library, "small"), "cuLibraryGetGlobal");
-	step("two_contexts");
+	wait_for_test("two_contexts");
 	must(cu.cuCtxDestroy_v2(second), "cuCtxDestroy");
-	step("two");
+	wait_for_test("two");
 	must(cu.cuLibraryUnload(library), "cuLibraryUnload");
 	say("wrong %d", (int)cu.cuLibraryUnload(library));
-	step("one");
+	wait_for_test("one");
 	must(cu.cuCtxDestroy_v2(first), "cuCtxDestroy");
-	step("no_context");
+	wait_for_test("no_context");
 	create();
 	must(cu.cuLibraryGetKernel(&kernel, other, "busy"), "cuLibraryGetKernel");
 	must(cu.cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
-	step("one");
+	wait_for_test("one");
 	must(cu.cuLibraryUnload(other), "cuLibraryUnload");
-	step("none");
+	wait_for_test("none");
 }
 
 static void set_limit(CUlimit limit, size_t value)
@@ -294,11 +273,11 @@ static void heaps(void)
 	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 4 * MIB);
 	set_limit(CU_LIMIT_PRINTF_FIFO_SIZE, MIB);
 	set_limit(CU_LIMIT_MAX_L2_FETCH_GRANULARITY, 128);
-	step("none");
+	wait_for_test("none");
 	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 28 * MIB);
 	set_limit(CU_LIMIT_PRINTF_FIFO_SIZE, 11 * MIB);
 	set_limit(CU_LIMIT_STACK_SIZE, 2048);
-	step("grown");
+	wait_for_test("grown");
 	say("malloc %d", (int)cu.cuCtxSetLimit(CU_LIMIT_MALLOC_HEAP_SIZE, quota));
 	say("stack %d", (int)cu.cuCtxSetLimit(CU_LIMIT_STACK_SIZE, 65536));
 	must(cu.cuCtxGetLimit(&value, CU_LIMIT_MALLOC_HEAP_SIZE), "cuCtxGetLimit");
@@ -306,17 +285,17 @@ static void heaps(void)
 	must(cu.cuCtxGetLimit(&value, CU_LIMIT_STACK_SIZE), "cuCtxGetLimit");
 	say("stack_size %zu", value);
 	say("unknown %d", (int)cu.cuCtxSetLimit((CUlimit)99, 1));
-	step("grown");
+	wait_for_test("grown");
 	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 18 * MIB);
-	step("shrunk");
+	wait_for_test("shrunk");
 	set_limit(CU_LIMIT_STACK_SIZE, 1024);
 	set_limit(CU_LIMIT_PRINTF_FIFO_SIZE, MIB);
 	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 8 * MIB);
-	step("none");
+	wait_for_test("none");
 	set_limit(CU_LIMIT_MALLOC_HEAP_SIZE, 18 * MIB);
 	set_limit(CU_LIMIT_STACK_SIZE, 2048);
 	must(cu.cuCtxDestroy_v2(context), "cuCtxDestroy");
-	step("no_context");
+	wait_for_test("no_context");
 }
 
 /* A launch loads the library, and no hook sees it. */
@@ -331,7 +310,7 @@ static void other(void)
 	must(launch(&cu, (CUfunction)kernel, NULL), "launch");
 	wait_for_reading();
 	say_info("info");
-	step("one");
+	wait_for_test("one");
 	say("over %d", (int)alloc(quota));
 	must(cu.cuCtxSynchronize(), "cuCtxSynchronize");
 	must(cu.cuLibraryUnload(library), "cuLibraryUnload");
@@ -339,7 +318,7 @@ static void other(void)
 		wait_for_reading();
 		say_info("info");
 	}
-	step("none");
+	wait_for_test("none");
 }
 
 /* A reading is made only where it could change the answer. */
@@ -356,11 +335,11 @@ static void refusal_readings(void)
 	must(cu.cuCtxSynchronize(), "cuCtxSynchronize");
 	wait_for_reading();
 	must_be(alloc(quota) == CUDA_ERROR_OUT_OF_MEMORY, "refused");
-	say("unread %llu", (unsigned long long)read_slice().used_bytes);
+	say("unread %llu", used_bytes(0));
 	say_info("info");
-	say("read %llu", (unsigned long long)read_slice().used_bytes);
+	say("read %llu", used_bytes(0));
 	must(cu.cuLibraryUnload(library), "cuLibraryUnload");
-	size_t all = quota - (size_t)read_slice().used_bytes + MIB;
+	size_t all = quota - (size_t)used_bytes(0) + MIB;
 	for (unsigned i = 0; i < 2; i++) {
 		wait_for_reading();
 		say("all %d", (int)alloc(all));
@@ -375,7 +354,7 @@ static void refusals(void)
 		must_be(alloc(quota) == CUDA_ERROR_OUT_OF_MEMORY, "refused");
 	wait_for_reading();
 	must_be(alloc(quota) == CUDA_ERROR_OUT_OF_MEMORY, "refused");
-	say("refused %llu", (unsigned long long)read_slice().refused_count);
+	say("refused %llu", (unsigned long long)read_slice(0).refused_count);
 }
 
 /* All of it at a time, in many threads. */
@@ -512,7 +491,7 @@ static void together(void)
 		wait_for_reading();
 		say_info("info");
 	}
-	step("at_rest");
+	wait_for_test("at_rest");
 }
 
 /* Nobody has asked for what the stream has given back when it is measured what else is taken. */
@@ -532,15 +511,15 @@ static void behind_frees(void)
 
 	free_in_order();
 	must(cu.cuModuleLoadData(&module, small_ptx), "load");
-	step("loaded");
+	wait_for_test("loaded");
 	free_in_order();
 	must(cu.cuCtxSetLimit(CU_LIMIT_STACK_SIZE, 1024 + 1024), "stack");
-	step("grown");
+	wait_for_test("grown");
 	free_in_order();
 	create();
-	step("second");
+	wait_for_test("second");
 	must(cu.cuCtxDestroy_v2(context), "destroy");
-	step("first");
+	wait_for_test("first");
 }
 
 /* The driver's figure leaves out what was imported. */
@@ -555,11 +534,11 @@ static void beside_imports(void)
 	import.handle.fd = memfd_create("import", 0);
 	must_be(ftruncate(import.handle.fd, 2 * MIB) == 0, "memfd");
 	must(cu.cuImportExternalMemory(&memory, &import), "import");
-	step("imported");
+	wait_for_test("imported");
 	must(cu.cuModuleLoadData(&module, small_ptx), "load");
-	step("loaded");
+	wait_for_test("loaded");
 	create();
-	step("second");
+	wait_for_test("second");
 }
 
 int main(int argc, char *argv[])

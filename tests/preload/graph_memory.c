@@ -7,33 +7,13 @@
  * cuslice.h with the account of the machine.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
 static struct functions cu;
 static uint64_t quota;
 static CUstream stream;
-
-static uint64_t used_bytes(void)
-{
-	struct cuslice_slice slice;
-	int (*read)(int, struct cuslice_slice *, size_t);
-
-	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read != NULL && read(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	return slice.used_bytes;
-}
-
-static void wait_for_test(const char *key)
-{
-	char line[100];
-
-	say("%s %llu", key, (unsigned long long)used_bytes());
-	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
-}
 
 static CUgraphExec instantiate(CUgraph graph, unsigned long long flags)
 {
@@ -108,7 +88,7 @@ static void nodes(void)
 	must(cu.cuMemFree_v2(linear), "free");
 	launch_graph(half);
 	must(cu.cuDeviceGraphMemTrim(0), "trim");
-	say("after_trim %llu", (unsigned long long)used_bytes());
+	say("after_trim %llu", used_bytes(0));
 	launch_graph(half);
 	must(cu.cuGraphExecDestroy(half), "destroy");
 	must(cu.cuGraphExecDestroy(rest), "destroy");

@@ -19,10 +19,8 @@
  *   reset                 the context ends, and another begins
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 #include "fds.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,17 +48,6 @@ static const CUmemAllocationProp exportable = {
 	.requestedHandleTypes = FD_TYPE,
 	.location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0},
 };
-
-static unsigned long long used_bytes(void)
-{
-	struct cuslice_slice slice;
-	int (*read_slice)(int, struct cuslice_slice *, size_t);
-
-	*(void **)&read_slice = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read_slice != NULL && read_slice(0, &slice, sizeof(slice)) == CUSLICE_OK,
-		"cuslice_read");
-	return slice.used_bytes;
-}
 
 static void tell_handle(void)
 {
@@ -219,7 +206,7 @@ static void obey(char *line)
 	else if (strcmp(line, "read") == 0)
 		read_text();
 	else if (strcmp(line, "used") == 0)
-		say("used %llu", used_bytes());
+		say("used %llu", used_bytes(0));
 	else
 		say("%s %d", line, (int)perform(line, rest));
 }

@@ -13,7 +13,6 @@
  * differ, `mismatch STEP ...` is said and the program ends. Without a quota it is the partner.
  */
 #include "ledger_fuzz.h"
-#include "cuslice/cuslice.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -26,7 +25,6 @@ struct fuzz fuzz;
 
 static bool is_alone, is_telling;
 static uint64_t seed, elsewhere_bytes; /* that others had before */
-static int (*read_slice)(int, struct cuslice_slice *, size_t);
 static char told[200];
 static const char *without; /* names of families that are left out; NULL: none */
 
@@ -68,10 +66,7 @@ void tell(const char *format, ...)
 
 static uint64_t ledger_bytes(void)
 {
-	struct cuslice_slice slice;
-
-	must_be(read_slice(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	return slice.used_bytes;
+	return used_bytes(0);
 }
 
 static void mismatch(const char *what, uint64_t ledger, uint64_t account, uint64_t model)
@@ -266,8 +261,6 @@ static void start(const char *partner_path)
 	fuzz.takes_chunks = chunks != NULL;
 	fuzz.forget_at = forget != NULL ? strtoull(forget, NULL, 10) : UINT64_MAX;
 	fuzz.behind_at = behind != NULL ? strtoull(behind, NULL, 10) : UINT64_MAX;
-	*(void **)&read_slice = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read_slice != NULL, "cuslice_read");
 	functions_from_link(&fuzz.cu);
 	account_open();
 	partner_meet(partner_path);

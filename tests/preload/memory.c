@@ -7,7 +7,6 @@
  * compare both with the account of the machine. The program is linked with libcuda.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -33,24 +32,10 @@ static void expect(bool is_true)
 		atomic_fetch_add(&mistakes, 1);
 }
 
-static uint64_t used_bytes(int device)
+static void check_and_wait(const char *key)
 {
-	struct cuslice_slice slice;
-	int (*read)(int, struct cuslice_slice *, size_t);
-
-	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read != NULL && read(device, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	must_be(slice.quota_bytes == quota, "quota");
-	return slice.used_bytes;
-}
-
-/* Until the test has looked at the account. */
-static void wait_for_test(const char *key)
-{
-	char line[100];
-
-	say("%s %llu", key, (unsigned long long)used_bytes(0));
-	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
+	must_be(read_slice(0).quota_bytes == quota, "quota");
+	wait_for_test(key);
 }
 
 struct worker {
@@ -168,13 +153,13 @@ static void at_random(unsigned long operations)
 	}
 	pthread_barrier_wait(&barrier);
 	say_info("info_at_rest");
-	wait_for_test("at_rest");
+	check_and_wait("at_rest");
 	pthread_barrier_wait(&barrier);
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(workers[i].thread, NULL);
 	say("operations %u %u", atomic_load(&granted), atomic_load(&refused));
 	say("mistakes %u", atomic_load(&mistakes));
-	wait_for_test("at_end");
+	check_and_wait("at_end");
 }
 
 static CUresult alloc(size_t bytes)
@@ -191,26 +176,26 @@ static void contexts(void)
 	say("filled %d", (int)alloc(quota));
 	say("over %d", (int)alloc(1));
 	must(cu.cuCtxDestroy_v2(context), "cuCtxDestroy");
-	say("after_destroy %llu", (unsigned long long)used_bytes(0));
+	say("after_destroy %llu", used_bytes(0));
 
 	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
 	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
 	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
 	say("filled %d", (int)alloc(quota));
 	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
-	say("after_first_release %llu", (unsigned long long)used_bytes(0));
+	say("after_first_release %llu", used_bytes(0));
 	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
-	say("after_last_release %llu", (unsigned long long)used_bytes(0));
+	say("after_last_release %llu", used_bytes(0));
 
 	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
 	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
 	say("filled %d", (int)alloc(quota));
 	must(cu.cuDevicePrimaryCtxReset_v2(0), "reset");
-	say("after_reset %llu", (unsigned long long)used_bytes(0));
+	say("after_reset %llu", used_bytes(0));
 	must(cu.cuDevicePrimaryCtxRetain(&primary, 0), "retain");
 	must(cu.cuCtxSetCurrent(primary), "cuCtxSetCurrent");
 	say("filled %d", (int)alloc(quota));
-	wait_for_test("at_end");
+	check_and_wait("at_end");
 }
 
 /* Detaching ends a context once nothing else is attached to it. */
@@ -225,7 +210,7 @@ static void detach(void)
 	say("filled %d", (int)alloc(quota));
 	for (int i = 0; i < 3; i++) {
 		must(cu.cuCtxDetach(context), "cuCtxDetach");
-		say("after_detach %llu", (unsigned long long)used_bytes(0));
+		say("after_detach %llu", used_bytes(0));
 	}
 
 	/* What destroys at once forgets who was attached, should the handle be used again. */
@@ -237,7 +222,7 @@ static void detach(void)
 		say("filled %d", (int)alloc(quota));
 		must(cu.cuCtxDetach(context), "cuCtxDetach");
 	}
-	wait_for_test("at_end");
+	check_and_wait("at_end");
 }
 
 /* What must be refused, and leave its output alone. */
@@ -267,7 +252,7 @@ static void boundary(void)
 	must(cu.cuMemFree_v2(rest), "free");
 	must(cu.cuMemFree_v2(all), "free");
 	say_info("info_empty");
-	wait_for_test("at_end");
+	check_and_wait("at_end");
 }
 
 /* Between a free that fails and one that does not, the bytes are not to be had by others. */
@@ -277,14 +262,14 @@ static void refused_free(void)
 
 	open_context();
 	must(cu.cuMemAlloc_v2(&all, quota), "alloc");
-	wait_for_test("filled");
+	check_and_wait("filled");
 	say("free %d", (int)cu.cuMemFree_v2(all));
 	say("alloc %d", (int)alloc(1));
 	say("free %d", (int)cu.cuMemFree_v2(all));
 	must(cu.cuMemAlloc_v2(&all, quota), "alloc");
 	say("alloc 0");
 	must(cu.cuMemFree_v2(all), "free");
-	wait_for_test("at_end");
+	check_and_wait("at_end");
 }
 
 /* Streams stand at a gate until the program opens it. */
@@ -319,7 +304,7 @@ static void free_behind_gate(__typeof__(cuMemFreeAsync) *free_async, CUstream ga
 	say("free %d", (int)free_async(all, given));
 	try_over("over", 1);
 	say_info("info_pending");
-	wait_for_test("pending");
+	check_and_wait("pending");
 	open_gate(gated);
 	say_info("info_reached");
 }
@@ -335,9 +320,9 @@ static void free_many_behind_gate(CUstream stream)
 	must(cu.cuLaunchHostFunc(stream, wait_at_gate, NULL), "cuLaunchHostFunc");
 	for (unsigned i = 0; i < MANY; i++)
 		must(cu.cuMemFreeAsync(parts[i], stream), "cuMemFreeAsync");
-	say("many_pending %llu", (unsigned long long)used_bytes(0));
+	say("many_pending %llu", used_bytes(0));
 	open_gate(stream);
-	say("read_reached %llu", (unsigned long long)used_bytes(0));
+	say("read_reached %llu", used_bytes(0));
 	say_info("info_reached");
 }
 
@@ -365,7 +350,7 @@ static void free_async(void)
 	/* What has been reached but not been looked at goes with the context. */
 	must(cu.cuMemFreeAsync(all, stream), "cuMemFreeAsync");
 	must(cu.cuCtxDestroy_v2(context), "cuCtxDestroy");
-	wait_for_test("at_end");
+	check_and_wait("at_end");
 }
 
 /* Frees in stream order, the second of which asks for the first, while another stream captures; the
@@ -389,7 +374,7 @@ static void free_async_beside_capture(void)
 	say_info("info_reached");
 	say("again %d", (int)cu.cuMemAlloc_v2(&all, quota));
 	say("free %d", (int)cu.cuMemFreeAsync(all, NULL));
-	wait_for_test("at_end");
+	check_and_wait("at_end");
 }
 
 /* The total of each device, and whether a byte more than that is refused there. */

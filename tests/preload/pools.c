@@ -7,7 +7,6 @@
  * with the account of the machine, where pools take 2 MiB at a time unless the test says otherwise.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -27,29 +26,17 @@ static uint64_t quota;
 static CUcontext context;
 static pthread_barrier_t barrier;
 
-static uint64_t used_bytes(void)
-{
-	struct cuslice_slice slice;
-	int (*read)(int, struct cuslice_slice *, size_t);
-
-	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read != NULL && read(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	return slice.used_bytes;
-}
-
 /* Until the test has looked at the account. What pools gave back by themselves shows once it is
  * asked for. */
-static void wait_for_test(const char *key)
+static void settle_and_wait(const char *key)
 {
 	size_t free_bytes, total_bytes;
-	char line[100];
 
 	must(cu.cuMemGetInfo_v2(&free_bytes, &total_bytes), "cuMemGetInfo");
-	if (free_bytes != quota - used_bytes())
-		say("free %zu, used %llu", free_bytes, (unsigned long long)used_bytes());
-	must_be(free_bytes == quota - used_bytes(), "free is what is not used");
-	say("%s %llu", key, (unsigned long long)used_bytes());
-	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
+	if (free_bytes != quota - used_bytes(0))
+		say("free %zu, used %llu", free_bytes, used_bytes(0));
+	must_be(free_bytes == quota - used_bytes(0), "free is what is not used");
+	wait_for_test(key);
 }
 
 static void open_context(void)
@@ -117,7 +104,7 @@ static void try_over(const char *key, size_t bytes, CUstream stream)
 static void finish(void)
 {
 	must(cu.cuCtxSynchronize(), "cuCtxSynchronize");
-	wait_for_test("at_end");
+	settle_and_wait("at_end");
 }
 
 /* Every function that allocates, once. */
@@ -128,13 +115,13 @@ static void kinds(void)
 	CUdeviceptr parts[4];
 
 	parts[0] = take(1, stream);
-	wait_for_test("current");
+	settle_and_wait("current");
 	must(cu.cuMemAllocFromPoolAsync(&parts[1], 1, pool, stream), "from pool");
-	wait_for_test("from_pool");
+	settle_and_wait("from_pool");
 	must(alloc_async_ptsz(&parts[2], 2 * MIB, NULL), "ptsz");
-	wait_for_test("ptsz");
+	settle_and_wait("ptsz");
 	must(alloc_from_pool_ptsz(&parts[3], 2 * MIB, pool, NULL), "from pool, ptsz");
-	wait_for_test("from_pool_ptsz");
+	settle_and_wait("from_pool_ptsz");
 	must(cu.cuMemFreeAsync(parts[0], stream), "free");
 	must(cu.cuMemFree_v2(parts[1]), "free");
 	must(free_async_ptsz(parts[2], NULL), "free");
@@ -154,7 +141,7 @@ static void boundary(void)
 	CUdeviceptr all, part;
 
 	must(cu.cuMemAllocAsync(&all, quota, stream), "all");
-	wait_for_test("full");
+	settle_and_wait("full");
 	try_over("over", 1, stream);
 	say("linear %d", (int)cu.cuMemAlloc_v2(&part, 1));
 	must(cu.cuMemFreeAsync(all, stream), "free");
@@ -163,7 +150,7 @@ static void boundary(void)
 	must(cu.cuMemAlloc_v2(&part, 512), "alloc");
 	try_over("over", quota - chunk + 1, stream);
 	all = take(quota - chunk, stream);
-	wait_for_test("rest");
+	settle_and_wait("rest");
 	must(cu.cuMemFree_v2(part), "free");
 	must(cu.cuMemFreeAsync(all, stream), "free");
 	finish();
@@ -182,13 +169,13 @@ static void cached(void)
 		parts[i] = take(quota / 4, stream);
 	must(cu.cuMemFreeAsync(parts[0], stream), "free");
 	must(cu.cuStreamSynchronize(stream), "sync");
-	wait_for_test("kept");
+	settle_and_wait("kept");
 	parts[0] = take(quota / 4, stream);
 	/* In its own stream, before the device gets there. */
 	must(launch(&cu, kernel, stream), "launch");
 	must(cu.cuMemFreeAsync(parts[0], stream), "free");
 	parts[0] = take(quota / 4, stream);
-	wait_for_test("reused");
+	settle_and_wait("reused");
 	try_over("over", 1, stream);
 	try_over("over", 1, other);
 
@@ -197,18 +184,18 @@ static void cached(void)
 	must(cu.cuMemFreeAsync(parts[2], stream), "free");
 	must(cu.cuStreamSynchronize(stream), "sync");
 	say("linear %d", (int)cu.cuMemAlloc_v2(&linear, quota / 4));
-	wait_for_test("trimmed");
+	settle_and_wait("trimmed");
 	must(cu.cuMemFreeAsync(parts[1], stream), "free");
 	must(cu.cuMemFreeAsync(parts[3], stream), "free");
 	must(cu.cuStreamSynchronize(stream), "sync");
 	parts[0] = take(quota * 3 / 4, stream);
-	wait_for_test("moved");
+	settle_and_wait("moved");
 	must(cu.cuMemFree_v2(linear), "free");
 	must(cu.cuMemFreeAsync(parts[0], stream), "free");
 	must(cu.cuMemPoolTrimTo(default_pool(), 0), "trim");
 	must(cu.cuStreamSynchronize(stream), "sync");
 	must(cu.cuMemPoolTrimTo(default_pool(), 0), "trim");
-	say("after_trim %llu", (unsigned long long)used_bytes());
+	say("after_trim %llu", used_bytes(0));
 	finish();
 }
 
@@ -224,19 +211,19 @@ static void several(void)
 		keep_all(pools[i]);
 		must(cu.cuMemAllocFromPoolAsync(&parts[i], quota / 4, pools[i], stream), "alloc");
 	}
-	wait_for_test("three");
+	settle_and_wait("three");
 	must(cu.cuMemFreeAsync(parts[0], stream), "free");
 	must(cu.cuMemFreeAsync(parts[1], stream), "free");
 	must(cu.cuStreamSynchronize(stream), "sync");
-	wait_for_test("kept");
+	settle_and_wait("kept");
 	must(cu.cuMemAllocFromPoolAsync(&parts[0], quota * 3 / 4, pools[2], stream), "alloc");
-	wait_for_test("taken_over");
+	settle_and_wait("taken_over");
 	must(cu.cuMemFreeAsync(parts[0], stream), "free");
 	must(cu.cuMemFreeAsync(parts[2], stream), "free");
 	must(cu.cuStreamSynchronize(stream), "sync");
 	for (int i = 0; i < 3; i++)
 		must(cu.cuMemPoolDestroy(pools[i]), "destroy");
-	say("after_destroy %llu", (unsigned long long)used_bytes());
+	say("after_destroy %llu", used_bytes(0));
 	finish();
 }
 
@@ -257,12 +244,12 @@ static void destroyed(void)
 	say("is_default %d", current == default_pool());
 	say("again %d %d %d", (int)cu.cuMemPoolDestroy(pool),
 		(int)cu.cuMemAllocFromPoolAsync(&unset, 1, pool, stream), (int)unset);
-	wait_for_test("destroyed");
+	settle_and_wait("destroyed");
 	must(launch(&cu, kernel, stream), "launch");
 	must(cu.cuMemFreeAsync(part, stream), "free");
-	wait_for_test("pending");
+	settle_and_wait("pending");
 	must(cu.cuStreamSynchronize(stream), "sync");
-	wait_for_test("freed");
+	settle_and_wait("freed");
 	say("default %d", (int)cu.cuMemPoolDestroy(default_pool()));
 	finish();
 }
@@ -270,12 +257,12 @@ static void destroyed(void)
 static void contexts(void)
 {
 	take(quota, NULL);
-	wait_for_test("full");
+	settle_and_wait("full");
 	must(cu.cuDevicePrimaryCtxReset_v2(0), "reset");
-	say("after_reset %llu", (unsigned long long)used_bytes());
+	say("after_reset %llu", used_bytes(0));
 	must(cu.cuDevicePrimaryCtxRetain(&context, 0), "retain");
 	must(cu.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-	wait_for_test("reset");
+	settle_and_wait("reset");
 	take(quota, NULL);
 	must(cu.cuDevicePrimaryCtxRelease_v2(0), "release");
 	must(cu.cuDevicePrimaryCtxRetain(&context, 0), "retain");
@@ -462,7 +449,7 @@ static void at_random(unsigned long operations)
 	}
 	pthread_barrier_wait(&barrier);
 	must(cu.cuCtxSynchronize(), "cuCtxSynchronize");
-	wait_for_test("at_rest");
+	settle_and_wait("at_rest");
 	pthread_barrier_wait(&barrier);
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(workers[i].thread, NULL);

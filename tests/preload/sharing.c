@@ -7,10 +7,8 @@
  * and hands it out, this process opens it.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 #include "fds.h"
 
-#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,25 +31,6 @@ static const CUmemAllocationProp exportable = {
 	.requestedHandleTypes = FD_TYPE,
 	.location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0},
 };
-
-static unsigned long long used_bytes(void)
-{
-	struct cuslice_slice slice;
-	int (*read)(int, struct cuslice_slice *, size_t);
-
-	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read != NULL && read(0, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	return slice.used_bytes;
-}
-
-/* Until the test has looked at the account. */
-static void wait_for_test(const char *key)
-{
-	char line[100];
-
-	say("%s %llu", key, used_bytes());
-	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
-}
 
 static void open_context(void)
 {
@@ -127,19 +106,19 @@ static void take_physical(int socket_fd, pid_t child)
 
 	(void)child;
 	CUresult res = import(socket_fd, &handle);
-	say("imported %d %llu", (int)res, used_bytes());
+	say("imported %d %llu", (int)res, used_bytes(0));
 	res = map(address, handle, SIZE);
-	say("mapped %d %llu", (int)res, used_bytes());
+	say("mapped %d %llu", (int)res, used_bytes(0));
 	check_data(address);
 	res = map(again, handle, SIZE);
-	say("mapped_again %d %llu", (int)res, used_bytes());
+	say("mapped_again %d %llu", (int)res, used_bytes(0));
 	say("no_room %d", (int)cu.cuMemCreate(&(CUmemGenericAllocationHandle){0},
 				  quota - SIZE + UNIT, &exportable, 0));
 	res = cu.cuMemRelease(handle);
-	say("released %d %llu", (int)res, used_bytes());
+	say("released %d %llu", (int)res, used_bytes(0));
 	must(cu.cuMemUnmap(again, SIZE), "unmap");
 	res = cu.cuMemUnmap(address, SIZE);
-	say("unmapped %d %llu", (int)res, used_bytes());
+	say("unmapped %d %llu", (int)res, used_bytes(0));
 }
 
 /* Kills the child, and has its memory alone. */
@@ -223,26 +202,27 @@ static void take_linear(int socket_fd, pid_t child)
 	(void)child;
 	must_be(read(socket_fd, handles, sizeof(handles)) == sizeof(handles), "read");
 	CUresult res = open_linear(&address, &handles[0]);
-	say("opened %d %llu %s", (int)res, used_bytes(),
+	say("opened %d %llu %s", (int)res, used_bytes(0),
 		address == UNTOUCHED ? "untouched" : "set");
 	check_data(address);
 	res = open_linear(&again, &handles[0]);
-	say("opened_again %d %llu %s", (int)res, used_bytes(), again == address ? "same" : "other");
+	say("opened_again %d %llu %s", (int)res, used_bytes(0),
+		again == address ? "same" : "other");
 	say("no_room %d", (int)cu.cuMemAlloc_v2(&again, quota - SIZE + 1));
 	res = cu.cuIpcCloseMemHandle(address);
-	say("closed_once %d %llu", (int)res, used_bytes());
+	say("closed_once %d %llu", (int)res, used_bytes(0));
 	res = cu.cuIpcCloseMemHandle(address);
-	say("closed %d %llu", (int)res, used_bytes());
+	say("closed %d %llu", (int)res, used_bytes(0));
 	res = cu.cuIpcCloseMemHandle(address);
-	say("closed_thrice %d %llu", (int)res, used_bytes());
+	say("closed_thrice %d %llu", (int)res, used_bytes(0));
 	open_too_much(&handles[1]);
 
 	must(open_linear(&address, &handles[0]), "open");
 	must(cu.cuCtxDestroy_v2(context), "cuCtxDestroy");
-	say("after_context %llu", used_bytes());
+	say("after_context %llu", used_bytes(0));
 	must(cu.cuCtxCreate_v2(&context, 0, 0), "cuCtxCreate");
 	res = open_linear(&address, &handles[0]);
-	say("in_new_context %d %llu", (int)res, used_bytes());
+	say("in_new_context %d %llu", (int)res, used_bytes(0));
 	must(cu.cuIpcCloseMemHandle(address), "close");
 }
 

@@ -30,7 +30,8 @@ static size_t free_bytes(void)
 	return available;
 }
 
-static void wait_for_test(const char *key)
+/* Until the test has looked at the account. */
+static void show_free_and_wait(const char *key)
 {
 	char line[100];
 
@@ -163,7 +164,7 @@ static void hold(size_t bytes)
 
 	open_context();
 	must(cu.cuMemAlloc_v2(&address, bytes), "alloc");
-	wait_for_test("held");
+	show_free_and_wait("held");
 }
 
 int main(int argc, char *argv[])

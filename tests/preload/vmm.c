@@ -7,9 +7,7 @@
  * cuslice.h says with the account of the machine. The program is linked with libcuda.
  */
 #include "client.h"
-#include "cuslice/cuslice.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -26,25 +24,6 @@ static const CUmemAllocationProp on_device_0 = {
 	.type = CU_MEM_ALLOCATION_TYPE_PINNED,
 	.location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0},
 };
-
-static uint64_t used_bytes(int device)
-{
-	struct cuslice_slice slice;
-	int (*read)(int, struct cuslice_slice *, size_t);
-
-	*(void **)&read = dlsym(RTLD_DEFAULT, "cuslice_read");
-	must_be(read != NULL && read(device, &slice, sizeof(slice)) == CUSLICE_OK, "cuslice_read");
-	return slice.used_bytes;
-}
-
-/* Until the test has looked at the account. */
-static void wait_for_test(const char *key)
-{
-	char line[100];
-
-	say("%s %llu", key, (unsigned long long)used_bytes(0));
-	must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
-}
 
 static CUmemGenericAllocationHandle create(size_t size)
 {
@@ -167,7 +146,7 @@ static void placement(void)
 	must(cu.cuCtxCreate_v2(&context, 0, 0), "cuCtxCreate");
 	prop.location.id = 1;
 	must(cu.cuMemCreate(&handles[1], 3 * UNIT, &prop, 0), "cuMemCreate");
-	say("other_device %llu", (unsigned long long)used_bytes(1));
+	say("other_device %llu", used_bytes(1));
 	wait_for_test("on_other_device");
 	prop.location.type = CU_MEM_LOCATION_TYPE_HOST;
 	must(cu.cuMemCreate(&handles[2], 2 * quota, &prop, 0), "cuMemCreate");
