@@ -72,6 +72,8 @@ struct verdict verdict_for_device(const struct config *config, const struct conf
 		return lost("a default, and %s is set", config_value_origin(config, other).text);
 	if (other != NULL)
 		return lost("a UUID wins: %s", config_value_origin(config, other).text);
+	if (config_is_overruled(config, value, device))
+		return lost("the policy limits compute, so its own word alone counts");
 	for (unsigned i = 0; i < config->value_count; i++) {
 		other = &config->values[i];
 		if (other->key != value->key || !config_value_counts(config, other, device) ||

@@ -314,6 +314,16 @@ static const struct config_value *first_of(
 	return first;
 }
 
+bool config_is_overruled(const struct config *config, const struct config_value *value,
+	const struct config_device *device)
+{
+	bool is_of_turns = value->key == CONFIG_WEIGHT || value->key == CONFIG_CLASS ||
+			   value->key == CONFIG_BORROW || value->key == CONFIG_QUANTUM;
+
+	return is_of_turns && value->source != CONFIG_POLICY &&
+	       policy_limits_compute(config, device);
+}
+
 struct config_turns config_turns_of(const struct config *config, const struct config_device *device)
 {
 	const struct config_value *weight = first_of(config, device, CONFIG_WEIGHT);

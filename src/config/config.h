@@ -160,6 +160,11 @@ struct config_turns {
 struct config_turns config_turns_of(
 	const struct config *config, const struct config_device *device);
 
+/* True where a value for that device says how it is shared with others, and does not count because
+ * the policy limits the device's compute and is silent about that. */
+bool config_is_overruled(const struct config *config, const struct config_value *value,
+	const struct config_device *device);
+
 /* True where a weight or class makes turns of it, though nothing limits compute. */
 bool config_wants_turns(const struct config *config);
 

@@ -329,6 +329,20 @@ class Explain(ExplainCase):
         self.assertEqual(counts, [("debug", "CUSLICE_LOG", None)])
         self.assertEqual(lost, [("error", "policy/site.ini:2", "CUSLICE_LOG comes first")])
 
+    def test_policy_that_limits_compute_alone_says_how_it_is_shared(self):
+        names = {"CUSLICE_WEIGHT": "7", "CUSLICE_CLASS": "latency", "CUSLICE_BORROW": "yes",
+                 "CUSLICE_QUANTUM": "2ms"}
+        for name, value in names.items():
+            with self.subTest(name=name):
+                key = name.removeprefix("CUSLICE_").lower()
+                self.policy("[slice]\nmemory = 1GiB\n")
+                self.assertEqual(self.setting(key, **names)[0], [(value, name, None)])
+                self.policy("[slice]\ncompute = 50%\n")
+                reason = "the policy limits compute, so its own word alone counts"
+                self.assertEqual(self.setting(key, **names), ([], [(value, name, reason)]))
+        self.policy("[slice]\ncompute = 50%\nborrow = no\n")
+        self.assertEqual(self.setting("borrow", **names)[0], [("no", "policy/site.ini:3", None)])
+
     def test_disable_turns_all_off_without_a_policy(self):
         environment = {"CUSLICE_DISABLE": "1", "CUSLICE_MEMORY": "1GiB"}
         self.assertTrue(self.explain(**environment).startswith("everything is off"))
