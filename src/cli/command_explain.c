@@ -7,6 +7,7 @@
  */
 #include "cli/commands.h"
 #include "cli/explain_group.h"
+#include "cli/explain_mechanism.h"
 #include "cli/explain_tenants.h"
 #include "cli/json.h"
 #include "cli/verdict.h"
@@ -140,6 +141,11 @@ static void print_group(const struct group *group)
 		if (belongs(group, key))
 			print_setting(group, key);
 	}
+	if (group->is_process)
+		return;
+	struct explained_mechanism kept = explain_mechanism(group->config, &group->device);
+	if (kept.name != NULL)
+		print_row("kept by", kept.name, kept.reason);
 }
 
 static const char *state_of(const struct config_file *file)
@@ -218,6 +224,19 @@ static void json_group(const struct group *group)
 	}
 }
 
+static void json_mechanism(const struct group *group)
+{
+	struct explained_mechanism kept = explain_mechanism(group->config, &group->device);
+
+	if (group->is_process || kept.name == NULL)
+		return;
+	json_begin(NULL, '{');
+	json_string("device", *group->title == '\0' ? "every" : group->title);
+	json_string("kept_by", kept.name);
+	json_string("reason", kept.reason);
+	json_end('}');
+}
+
 static void json_texts(const char *name, const struct config *config)
 {
 	json_begin(name, '[');
@@ -233,6 +252,9 @@ static void print_json(const struct config *config)
 	json_bool("refused", config_is_refused(config));
 	json_begin("settings", '[');
 	for_each_group(config, json_group);
+	json_end(']');
+	json_begin("shares", '[');
+	for_each_group(config, json_mechanism);
 	json_end(']');
 	explain_group_json(config);
 	explain_tenants_json(config);

@@ -7,6 +7,7 @@
 #include "cli/preload_path.h"
 #include "cli/run_group.h"
 #include "config/config_parse.h"
+#include "partition/mps.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -193,6 +194,16 @@ static int set_limit(const struct run_options *options, size_t i)
 	return 0;
 }
 
+/* So that what the program starts without the library is held by MPS as well. */
+static int set_mps(bool is_dry)
+{
+	static struct config config;
+
+	config_read(environ, &config);
+	struct mps_plan plan = mps_plan(&config);
+	return plan.is_change ? set_variable(MPS_PERCENTAGE, plan.percentage, is_dry) : 0;
+}
+
 static int set_environment(const struct run_options *options)
 {
 	static struct config before;
@@ -211,6 +222,8 @@ static int set_environment(const struct run_options *options)
 	}
 	if (options->config_file != NULL && set_variable(config_options[CONFIG_CONFIG].variable,
 						    options->config_file, options->is_dry) != 0)
+		return -1;
+	if (set_mps(options->is_dry) != 0)
 		return -1;
 	return run_group_set(options->group, &before, options->is_dry);
 }

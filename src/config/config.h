@@ -46,7 +46,7 @@ enum config_key {
 
 enum config_source { CONFIG_POLICY, CONFIG_ENVIRONMENT, CONFIG_DEFAULTS };
 enum config_on_error { CONFIG_REFUSE, CONFIG_WARN };
-enum config_mechanism { CONFIG_AUTO, CONFIG_TIME, CONFIG_SM, CONFIG_BOTH };
+enum config_mechanism { CONFIG_AUTO, CONFIG_TIME, CONFIG_SM, CONFIG_MPS, CONFIG_BOTH };
 
 /* Which devices a value is for. */
 struct config_devices {

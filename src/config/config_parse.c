@@ -113,7 +113,7 @@ static const char *parse_on_error(const char *text, struct config_value *value)
 
 static const char *parse_mechanism(const char *text, struct config_value *value)
 {
-	static const char *const mechanisms[] = {"auto", "time", "sm", "both"};
+	static const char *const mechanisms[] = {"auto", "time", "sm", "mps", "both"};
 
 	for (unsigned i = 0; i < ARRAY_LEN(mechanisms); i++) {
 		if (strcmp(text, mechanisms[i]) == 0) {
@@ -121,7 +121,7 @@ static const char *parse_mechanism(const char *text, struct config_value *value)
 			return NULL;
 		}
 	}
-	return "use auto, time, sm or both";
+	return "use auto, time, sm, mps or both";
 }
 
 static const char *parse_log(const char *text, struct config_value *value)

@@ -3,10 +3,13 @@
  *
  * cuInit, and the driver's own lookup of its functions.
  */
+#include "base/cancel.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "entry/entry.h"
+#include "entry/once.h"
 #include "hooks/hooks.h"
+#include "partition/mps.h"
 #include "slice/slice.h"
 #include "slice/watch.h"
 
@@ -32,11 +35,28 @@ static void log_problems(const struct config *config)
 			"(CUSLICE_ON_ERROR=warn ignores what is not understood, but in a policy)");
 }
 
+/* The driver reads the percentage in its cuInit. */
+static void begin_mps(void)
+{
+	static struct once once;
+
+	if (once_is_done(&once))
+		return;
+	/* A thread cancelled at connect() would leave it claimed for ever. */
+	int cancel_state = cancel_hold();
+	if (once_claim(&once) == ONCE_MINE) {
+		mps_begin(entry_config());
+		once_finish(&once);
+	}
+	cancel_restore(cancel_state);
+}
+
 CUresult CUDAAPI hook_cuInit(unsigned int flags)
 {
 	log_problems(entry_config());
 	if (config_is_refused(entry_config()))
 		return CUDA_ERROR_NO_DEVICE;
+	begin_mps();
 	CUresult res = driver.cuInit(flags);
 	if (res != CUDA_SUCCESS)
 		return res;

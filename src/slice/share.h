@@ -2,23 +2,32 @@
  * Copyright the cuslice authors
  *
  * Hands the share of a device to those who keep it, as the mechanism says: all of it to the
- * governor, or a number of SMs to the partition and to the governor what that leaves to take off.
+ * governor, or a number of SMs to the partition or MPS and to the governor what that leaves to take
+ * off.
  */
 #ifndef CUSLICE_SLICE_SHARE_H
 #define CUSLICE_SLICE_SHARE_H
 
 #include "config/config.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The device, with `sms` SMs in all, is to keep that share, or less if it did already. Threads: one
  * caller. */
 void share_set(unsigned device, uint32_t ppm, enum config_mechanism mechanism, unsigned sms);
 
+/* The SMs of the device, of which a client of MPS that has a percentage is told a part; at most too
+ * many, by the rounding. */
+unsigned share_whole_sms(unsigned device, unsigned told);
+
+/* True where MPS keeps the share: then there are no turns with other processes. Threads: any. */
+bool share_is_by_mps(unsigned device);
+
 /* The same later on, when a partition can no longer be changed. Threads: any. */
 void share_tighten(unsigned device, uint32_t ppm);
 
-/* The share becomes that, be it more or less; with a partition no more than the partition has.
+/* The share becomes that, be it more or less; with a partition or MPS no more than that has.
  * Threads: one caller. */
 void share_change(unsigned device, uint32_t ppm);
 

@@ -129,7 +129,7 @@ static bool apply_to_device(unsigned device, const struct config_device *identit
 		return false;
 	known[device].identity = *identity;
 	known[device].bytes = bytes;
-	known[device].sms = (uint32_t)sms;
+	known[device].sms = share_whole_sms(device, (unsigned)sms);
 	struct limits limits = limits_of(entry_config(), device);
 	share_set(device, limits.share_ppm, config_mechanism_of(entry_config(), identity),
 		(uint32_t)sms);

@@ -7,6 +7,7 @@
 #include "entry/entry.h"
 #include "governor/governor.h"
 #include "group/group.h"
+#include "slice/share.h"
 #include "token/token.h"
 
 /* A hash of whom this process spends its share with; 0 where it is alone. */
@@ -68,6 +69,8 @@ void turns_set(unsigned device, const struct config_device *identity)
 	};
 	char path[GROUP_PATH_LEN];
 
+	if (share_is_by_mps(device))
+		return;
 	if ((share_ppm >= PPM_WHOLE && !terms.has_turns) || !find_segment(device, path))
 		return;
 	token_name_device(device, path, &request);

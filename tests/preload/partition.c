@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition ways | order SEED | walk SEED MILLISECONDS THREADS | busy MILLISECONDS |
- *                         own_context | reset
+ * usage: client_partition ways | order SEED | walk SEED MILLISECONDS THREADS |
+ *                         busy MILLISECONDS [WAVES] | own_context | reset
  *
  * Brings work to a device in all the ways there are. `ways` says how many SMs each of them used,
  * `order` whether work of default streams and of those that block on them came one after the other
  * as CUDA has it, `walk` makes random calls in many threads, `busy` fills the device and says how
- * many kernels that were, `own_context` works in a context of its own, `reset` resets the primary
- * one.
+ * many kernels that were, each of so many waves on all of it, `own_context` works in a context of
+ * its own, `reset` resets the primary one.
  */
 #include "client.h"
 #include "partition.h"
@@ -454,18 +454,24 @@ static void walk(uint64_t seed, unsigned long milliseconds, unsigned long thread
 	say("steps %u", steps);
 }
 
-static void keep_busy(unsigned long milliseconds)
+/* While a batch runs the next one waits behind it. */
+static void keep_busy(unsigned long milliseconds, unsigned long waves)
 {
 	uint64_t begun_ns = now_ns();
 	unsigned long kernels = 0;
+	CUevent ends[2];
 
-	while (now_ns() - begun_ns < milliseconds * 1000000u) {
+	for (unsigned i = 0; i < 2; i++)
+		must(cuEventCreate(&ends[i], CU_EVENT_DISABLE_TIMING), "event");
+	for (unsigned batch = 0; now_ns() - begun_ns < milliseconds * 1000000u; batch++) {
 		for (unsigned i = 0; i < 8; i++, kernels++)
-			must(cuLaunchKernel(busy, CENSUS_BLOCKS * 8, 1, 1, 1024, 1, 1, 0, NULL,
-				     NULL, NULL),
+			must(cuLaunchKernel(busy, CENSUS_BLOCKS * (unsigned)waves, 1, 1, 1024, 1, 1,
+				     0, NULL, NULL, NULL),
 				"launch");
-		must(cuStreamSynchronize(NULL), "synchronize");
+		must(cuEventRecord(ends[batch % 2], NULL), "record");
+		must(cuEventSynchronize(ends[(batch + 1) % 2]), "wait");
 	}
+	must(cuStreamSynchronize(NULL), "synchronize");
 	say("kernels %lu", kernels);
 	say("ns %llu", (unsigned long long)(now_ns() - begun_ns));
 }
@@ -514,7 +520,7 @@ int main(int argc, char *argv[])
 		walk(argument(argc, argv, 2, 1), argument(argc, argv, 3, 1000),
 			argument(argc, argv, 4, 8));
 	else if (strcmp(what, "busy") == 0)
-		keep_busy(argument(argc, argv, 2, 1000));
+		keep_busy(argument(argc, argv, 2, 1000), argument(argc, argv, 3, 8));
 	else if (strcmp(what, "reset") == 0)
 		reset();
 	else

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The share by MPS (`mechanism = mps`, and `auto` where its daemon is there): the driver lets the
+ * process have a percentage of the SMs of every device, and processes run at the same time. The
+ * driver reads the percentage at cuInit, from the environment, and keeps it as long as the process
+ * lives. It can only tighten what the daemon allows.
+ */
+#ifndef CUSLICE_PARTITION_MPS_H
+#define CUSLICE_PARTITION_MPS_H
+
+#include "base/units.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MPS_PERCENTAGE "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
+
+#define MPS_REASON_LEN 240
+
+/* Whether the control daemon of MPS listens at `control` in that directory. */
+struct mps_daemon {
+	bool is_there;
+	char text[MPS_REASON_LEN]; /* where it is, or why there is none */
+};
+
+/* directory  as in CUDA_MPS_PIPE_DIRECTORY; NULL or empty: /tmp/nvidia-mps
+ * Connects and says nothing; waits for nobody. Threads: any. Keeps errno. */
+struct mps_daemon mps_find(const char *directory);
+
+/* What MPS can keep of the settings. */
+struct mps_plan {
+	bool is_asked; /* a device's share may be kept by MPS; else the daemon was not looked for */
+	bool is_change; /* the variable is to become `percentage` */
+	uint32_t ppm;   /* of the SMs of every device; PPM_WHOLE: MPS keeps nothing, for `reason` */
+	char percentage[16];
+	char reason[MPS_REASON_LEN];
+};
+
+/* The percentage is the largest share of any device, at least 1, for it is one for all; and not
+ * more than the environment has already. Threads: reads the environment without a lock, as every
+ * getenv does. */
+struct mps_plan mps_plan(const struct config *config);
+
+/* Makes the plan and puts its percentage into the environment. Before the driver's cuInit, once. */
+void mps_begin(const struct config *config);
+
+/* What mps_begin() came to; without it MPS keeps nothing. Passes to children. */
+const struct mps_plan *mps_begun(void);
+
+#endif

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# Programs that MPS gives a percentage of the SMs, by the account of the machine, and what becomes of
+# the share where there is no MPS.
+import json
+import os
+import random
+import time
+
+import harness
+from harness import client
+
+PERCENTAGE = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
+SMS, BLOCKS_AN_SM = 132, 2
+WAVES, BLOCK_NS = 400, 20_000  # of each kernel, on the whole device: 8 ms
+MEASURED_S = 4
+
+
+class Mps(harness.Case):
+    """Sums of SM time take all cores there are: this measures time."""
+
+    def setUp(self):
+        self.machine = self.machine_with(mps=1)
+
+    def machine_with(self, **settings):
+        machine = harness.Machine(**{"kernel.busy": f"{BLOCK_NS}ns", "kernel.cuslice_census": "10us"}
+                                  | settings)
+        machine.__enter__()
+        self.addCleanup(machine.__exit__)
+        return machine
+
+    def limits(self, share, **more):
+        return {"COMPUTE": share, "LOG": "info"} | more
+
+    def run_on(self, machine, share, *command, **more):
+        """As (what it said, what the library said)."""
+        variables = {name: value for name, value in more.items() if name.startswith("CUDA_")}
+        limits = {name: value for name, value in more.items() if name not in variables}
+        variables = {"CUDA_MPS_PIPE_DIRECTORY": machine.folder.name} | variables
+        done = machine.run(client("partition"), *(command or ("ways",)),
+                           limits=self.limits(share, **limits),
+                           SIMGPU_TWINS=str(harness.CLIENTS / "libclient_partition_twins.so"),
+                           **variables)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return harness.fields(done.stdout), done.stderr
+
+    def sms_of(self, share, **more):
+        """Of one kernel at a time; with the threads' there are some after another, on others."""
+        seen = self.run_on(self.machine, share, **more)[0]
+        return {int(sms) for way, sms in seen.items() if way != "thread"}
+
+    def test_all_ways_have_the_percentage(self):
+        for share, sms in (("10%", 14), ("30%", 40), ("50%", 66), ("70%", 94)):
+            with self.subTest(share):
+                self.assertEqual(self.sms_of(share), {sms})
+                self.assertEqual(self.sms_of(share, MECHANISM="mps"), {sms})
+
+    def test_tighter_of_two_percentages_holds(self):
+        self.assertEqual(self.sms_of("50%", **{PERCENTAGE: "30"}), {40})
+        self.assertEqual(self.sms_of("30%", **{PERCENTAGE: "50"}), {40})
+
+    def test_nothing_is_changed_where_nothing_is_to_be_kept(self):
+        for settings in ({"COMPUTE": "100%"}, {"COMPUTE": "30%", "MECHANISM": "time"}):
+            with self.subTest(settings):
+                seen, said = self.run_on(self.machine, settings.pop("COMPUTE"), **settings)
+                self.assertEqual(set(seen.values()), {str(SMS)})
+                self.assertNotIn("mps", said)
+
+    def test_no_green_context_beside_a_percentage(self):
+        for mechanism in ("sm", "both"):
+            with self.subTest(mechanism):
+                seen, said = self.run_on(self.machine, "50%", MECHANISM=mechanism,
+                                         **{PERCENTAGE: "30"})
+                self.assertEqual((seen["told"], seen["null"]), ("40", "40"))
+                self.assertIn(f"no partition of SMs beside {PERCENTAGE}", said)
+
+    def test_it_is_said_once(self):
+        said = self.run_on(self.machine, "30%")[1]
+        self.assertEqual(said.count(f"{PERCENTAGE}=30"), 1, said)
+        self.assertEqual(said.count("30 % of the SMs by MPS, 100.0 % of the time"), 1, said)
+
+    def use(self, *shares, span_s=MEASURED_S, waves=WAVES, **more):
+        """Of all SM time, in percent, of tenants that run at the same time."""
+        tenants = []
+        for share in shares:
+            tenant = self.machine.start(
+                client("partition"), "busy", str(1000 * (span_s + 20)), str(waves),
+                limits=self.limits(share, LOG="warn", **more),
+                CUDA_MPS_PIPE_DIRECTORY=self.machine.folder.name)
+            tenants.append(tenant)
+            self.addCleanup(tenant.communicate)
+            self.addCleanup(tenant.kill)
+        while 0 in self.kernels(tenants):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        before, began = self.kernels(tenants), time.monotonic()
+        time.sleep(span_s)
+        after, span_ns = self.kernels(tenants), (time.monotonic() - began) * 1e9
+        return [100 * (b - a) * waves * BLOCK_NS / span_ns for a, b in zip(before, after)]
+
+    def kernels(self, tenants):
+        found = {row["pid"]: row["kernels"] for row in self.machine.account()["processes"]}
+        return [found.get(tenant.pid, 0) for tenant in tenants]
+
+    def test_tenants_run_at_the_same_time(self):
+        found = self.use("30%", "70%")
+        print(f"30 and 70 %: {found[0]:.2f} + {found[1]:.2f} = {sum(found):.2f}")
+        self.assertLess(abs(found[0] - 30), 2, found)
+        self.assertLess(abs(found[1] - 70), 2, found)
+        self.assertGreaterEqual(sum(found), 97, found)
+
+    def test_device_that_has_less_than_the_percentage(self):
+        """The variable can say 50 % at most, for some device might have that."""
+        found = self.use("50%", COMPUTE_0="25%", COMPUTE_1="50%")
+        print(f"25 of 50 %: {found[0]:.2f}")
+        self.assertLess(abs(found[0] - 25), 2, found)
+
+    def group(self):
+        name = f"mps-{os.getpid()}-{random.randrange(1 << 32)}"
+        path = f"/dev/shm/cuslice-{os.geteuid()}/{name}.group"
+        self.addCleanup(lambda: os.path.exists(path) and os.unlink(path))
+        return name
+
+    def test_processes_of_a_group_have_one_share(self):
+        found = self.use("30%", "30%", GROUP=self.group())
+        print(f"two of 30 % together: {found[0]:.2f} + {found[1]:.2f} = {sum(found):.2f}")
+        self.assertLess(abs(sum(found) - 30), 2, found)
+
+    def test_process_alone_in_its_group_has_all_of_it(self):
+        found = self.use("30%", GROUP=self.group())
+        print(f"30 % of a group: {found[0]:.2f}")
+        self.assertLess(abs(sum(found) - 30), 2, found)
+
+    def test_without_a_daemon_the_share_is_kept_by_time(self):
+        machine = self.machine_with()
+        for mechanism, level in (("auto", "info"), ("mps", "warn")):
+            with self.subTest(mechanism):
+                seen, said = self.run_on(machine, "30%", MECHANISM=mechanism, LOG=level)
+                self.assertEqual(set(seen.values()), {str(SMS)})
+                lines = [line for line in said.splitlines() if "kept by time" in line]
+                self.assertEqual(len(lines), 1, said)
+                self.assertIn(f"no MPS at {machine.folder.name}/control: No such file", lines[0])
+        self.assertNotIn("mps", self.run_on(machine, "30%", LOG="warn")[1])
+
+    def test_daemon_that_the_driver_does_not_use(self):
+        machine = self.machine_with()
+        seen, said = self.run_on(machine, "30%", MECHANISM="mps", LOG="warn",
+                                 CUDA_MPS_PIPE_DIRECTORY=self.machine.folder.name)
+        self.assertEqual(set(seen.values()), {str(SMS)})
+        self.assertEqual(said.count("cuslice["), 1, said)
+        self.assertIn("kept by time: the driver does not use MPS", said)
+
+    def test_older_driver_keeps_shares_by_time(self):
+        machine = self.machine_with(driver_version="12020")
+        for mechanism in ("sm", "auto"):
+            with self.subTest(mechanism):
+                said = self.run_on(machine, "30%", "reset", MECHANISM=mechanism)[1]
+                lines = [line for line in said.splitlines() if "kept by time" in line]
+                self.assertEqual(len(lines), 1, said)
+
+    def test_explain_and_run_say_what_is_chosen(self):
+        variables = {"CUDA_MPS_PIPE_DIRECTORY": self.machine.folder.name}
+        explain = self.machine.run(str(harness.CUSLICE), "explain", "--json", limits={}, libraries=(),
+                                   CUSLICE_COMPUTE="30%", **variables)
+        kept, = json.loads(self.finished(explain))["shares"]
+        self.assertEqual((kept["device"], kept["kept_by"]), ("every", "mps"))
+        self.assertIn(f"{PERCENTAGE}=30", kept["reason"])
+        run = self.machine.run(str(harness.CUSLICE), "run", "-c", "30%", "--group", "none",
+                               "--dry-run", **variables)
+        self.assertIn(f"\n{PERCENTAGE}=30\n", self.finished(run))
+        variables["CUDA_MPS_PIPE_DIRECTORY"] = os.path.join(self.machine.folder.name, "none")
+        run = self.machine.run(str(harness.CUSLICE), "run", "-c", "30%", "--group", "none",
+                               "--dry-run", **variables)
+        self.assertNotIn(PERCENTAGE, self.finished(run))
+        text = self.finished(self.machine.run(str(harness.CUSLICE), "explain",
+                                              CUSLICE_COMPUTE="30%", **variables))
+        self.assertRegex(text, r"kept by +time +mps is for choice, but no MPS at .*: No such file")
+
+
+if __name__ == "__main__":
+    harness.main()
