@@ -21,6 +21,10 @@
  * this has passed. Its bill comes later, so the share holds in the long run; a program that hangs
  * would never get it. */
 #define STALLED_NS (10 * NS_PER_MS)
+/* But behind one that never ended yet, others of its kind may all be as long: each waits until the
+ * stall has lasted so many times longer, and only what lasts this long is no command. */
+#define STALLS_LONGER   4
+#define STALLED_LONG_NS (2 * NS_PER_S)
 /* The same for one stream while others move on: so much longer than all that is in flight should
  * take twice. */
 #define STREAM_STALLED_NS NS_PER_S
@@ -28,11 +32,26 @@
  * that fails, and nobody is woken for that. */
 #define LONGEST_NAP_NS (100 * NS_PER_MS)
 
-static bool is_stalled(const struct device *dev, const void *lane, uint64_t now_ns)
+/* When the next may go past what has stalled. */
+static uint64_t force_again_at_ns(
+	const struct device *dev, const struct command *command, uint64_t now_ns)
 {
-	const struct flight *first = flights_on(dev, lane);
+	uint64_t next_ns = dev->forced_at_ns + STALLED_NS;
 
-	if (dev->oldest == NULL || now_ns < dev->forced_at_ns + STALLED_NS)
+	if (dev->oldest->key != command->key || dev->forced_at_ns <= dev->moved_at_ns ||
+		costs_expect(&dev->front->costs, command->key, 0) != 0 ||
+		now_ns > dev->moved_at_ns + STALLED_LONG_NS)
+		return next_ns;
+	uint64_t later_ns =
+		dev->moved_at_ns + STALLS_LONGER * (dev->forced_at_ns - dev->moved_at_ns);
+	return later_ns > next_ns ? later_ns : next_ns;
+}
+
+static bool is_stalled(const struct device *dev, const struct command *command, uint64_t now_ns)
+{
+	const struct flight *first = flights_on(dev, command->lane);
+
+	if (dev->oldest == NULL || now_ns < force_again_at_ns(dev, command, now_ns))
 		return false;
 	uint64_t patience_ns = 2 * dev->oldest->predicted_ns;
 	if (patience_ns < STALLED_NS)
@@ -111,7 +130,7 @@ static struct decision decide(
 
 	decision.is_forced = decision.is_beyond &&
 			     (dev->spare == NULL || flights_on(dev, command->lane) != NULL);
-	if (decision.is_forced && !is_stalled(dev, command->lane, now_ns)) {
+	if (decision.is_forced && !is_stalled(dev, command, now_ns)) {
 		decision.pause_ns = pause_for_room(dev, queued_ns, now_ns);
 	} else if (!books_has_time(dev) && !may_join(dev, command)) {
 		decision.pause_ns = pause_for_time(dev);
