@@ -85,8 +85,9 @@ def check_identity(machine):
 
 
 def check_routing(machine):
-    text = machine.run([machine.program("gpu-identity"), PROCMAP, "libcuslice.so"],
-                       env=machine.slice(memory=QUOTA, compute="50%"))
+    # Every feature that has hooks.
+    env = machine.slice(memory=QUOTA, compute="50%") | {"CUSLICE_MECHANISM": "sm"}
+    text = machine.run([machine.program("gpu-identity"), PROCMAP, "libcuslice.so"], env=env)
     lines = [line for line in rows_of(text)
              if line["answer"] != "NULL" and not line["answer"].startswith("refused")]
     lost = [line for line in lines if line["hooked"] == "hooked" and line["where"] != "library"]

@@ -8,6 +8,7 @@ from functools import partial
 import driver_checks as driver
 import family_checks as families
 import group_checks as groups
+import partition_checks as partitions
 import program_checks as program
 import share_checks as shares
 import tenant_checks as tenants
@@ -111,6 +112,15 @@ def group_rows():
               "within two points", 15, groups.check_group_share)
 
 
+def partition_rows():
+    yield Row("partition.sizes", "each partition that the driver gives runs on as many SMs as it "
+              "says", 20, partitions.check_sizes)
+    yield Row("partition.streams", "where a stream was made decides where its kernels run, and "
+              "events order it with others", 5, partitions.check_streams)
+    yield Row("partition.ways", f"mechanism sm, {partitions.SHARE}: no way to bring work leads out "
+              "of the partition", 10, partitions.check_ways)
+
+
 def tenant_rows():
     yield Row("tenants.native", "how the driver divides the GPU between two bare processes could "
               "be measured", 15, tenants.check_native)
@@ -149,4 +159,4 @@ def rows_of_evidence():
 def all_rows():
     return [*first_rows(), *program_rows(), *measure_rows(), *family_rows(),
             *share_rows("gpu-load"), framework_row(*FRAMEWORKS[0]), *share_rows("torch"),
-            *group_rows(), *tenant_rows(), *memory_rows(), *rows_of_evidence()]
+            *group_rows(), *partition_rows(), *tenant_rows(), *memory_rows(), *rows_of_evidence()]
