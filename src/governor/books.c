@@ -21,6 +21,8 @@
  * than LATE_MOST_NS: it may never end. */
 #define LATE_AGAIN_NS ((int64_t)(500 * NS_PER_US))
 #define LATE_MOST_NS  ((int64_t)(100 * NS_PER_MS))
+/* Launches that fail give back what they cost, which may have been settled before. */
+#define RETURNED_MOST_NS ((int64_t)NS_PER_S)
 /* Debt of one that may borrow. */
 #define BORROWED_MOST_NS ((int64_t)NS_PER_MS)
 
@@ -82,10 +84,22 @@ void books_spend(struct device *dev, uint64_t since_ns, int64_t predicted_ns)
 	dev->lane_work_ns += (uint64_t)predicted_ns;
 }
 
+/* What is left of the credit. Other processes can write there: whatever they do, it comes to no
+ * bill that is never paid, nor to more given back than launches may have. */
+static int64_t take_credit(struct device *dev)
+{
+	int64_t left_ns = token_take_credit(governor_credit(dev->front));
+
+	if (left_ns < 0)
+		return 0;
+	return left_ns < dev->granted_ns + RETURNED_MOST_NS ? left_ns
+							    : dev->granted_ns + RETURNED_MOST_NS;
+}
+
 /* Less than nothing where launches failed and gave theirs back. */
 void books_settle_credit(struct device *dev, uint64_t now_ns)
 {
-	int64_t left_ns = token_take_credit(governor_credit(dev->front));
+	int64_t left_ns = take_credit(dev);
 	int64_t granted_ns = dev->granted_ns, spent_ns = granted_ns - left_ns;
 
 	dev->granted_ns = 0;
@@ -243,7 +257,8 @@ void books_grant(struct device *dev, uint64_t now_ns)
 		_Atomic int64_t *credit_ns = governor_credit(dev->front);
 		dev->granted_ns = (int64_t)amount_ns;
 		bucket_bill(&dev->bucket, dev->granted_ns);
-		atomic_store_explicit(credit_ns, dev->granted_ns, memory_order_relaxed);
+		/* seq_cst: either who takes the token sees it and revokes it, or we see who has */
+		atomic_store_explicit(credit_ns, dev->granted_ns, memory_order_seq_cst);
 		if (dev->is_shared && !token_is_held(dev->token))
 			books_settle_credit(dev, now_ns);
 	}

@@ -240,6 +240,9 @@ void governor_wait(const struct command *command, struct ticket *ret_ticket)
 	}
 	if (!find_context(command->stream, &context))
 		return;
+	/* Before the lock is taken: the thread that takes our slot may be about to set a share,
+	 * for which it needs the lock. */
+	(void)token_join((unsigned)device);
 	struct decision decision = turns_wait(dev, command, &now_ns);
 	let_go(dev, command, context, &decision, now_ns, ret_ticket);
 	lock_drop(&dev->lock);

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * The governor at a device's segment, in real time and with the real thread: whatever others write
+ * there or the thread does meanwhile, launches go on. The driver answers that it has no events, so
+ * nothing is measured.
+ */
+#include "unit.h"
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/units.h"
+#include "governor/governor.h"
+#include "group/helper.h"
+#include "slice/slice.h"
+#include "slice/watch.h"
+#include "token/token.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define KERNEL 0x100ull
+#define HALF   500000u
+/* A test that hangs is ended by a signal. */
+#define PATIENCE_S 60
+
+static char folder[] = "/dev/shm/cuslice-test-XXXXXX";
+static char path[sizeof(folder) + 60];
+
+struct driver driver;
+_Atomic unsigned slice_device_count;
+atomic_bool watch_has_news;
+
+void watch_tell_news(void)
+{
+}
+
+bool slice_exists_unknown(CUdevice device)
+{
+	return device == 0;
+}
+
+static CUresult ctx_get_device(CUdevice *ret_device)
+{
+	*ret_device = 0;
+	return CUDA_SUCCESS;
+}
+
+static CUresult ctx_get_current(CUcontext *ret_context)
+{
+	*ret_context = (CUcontext)0x2000;
+	return CUDA_SUCCESS;
+}
+
+static CUresult stream_is_capturing(CUstream stream, CUstreamCaptureStatus *ret_status)
+{
+	(void)stream;
+	*ret_status = CU_STREAM_CAPTURE_STATUS_NONE;
+	return CUDA_SUCCESS;
+}
+
+static CUresult exchange_mode(CUstreamCaptureMode *mode)
+{
+	(void)mode;
+	return CUDA_SUCCESS;
+}
+
+static CUresult event_create(CUevent *ret_event, unsigned int flags)
+{
+	(void)ret_event;
+	(void)flags;
+	return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static CUresult stream_query(CUstream stream)
+{
+	(void)stream;
+	return CUDA_SUCCESS;
+}
+
+static int setup(void **state)
+{
+	const struct token_request request = {.entitlement = {.guarantee_ppm = HALF, .weight = 1}};
+
+	(void)state;
+	strcpy(folder + strlen(folder) - 6, "XXXXXX");
+	driver = (struct driver){
+		.cuCtxGetDevice = ctx_get_device,
+		.cuCtxGetCurrent = ctx_get_current,
+		.cuStreamIsCapturing = stream_is_capturing,
+		.cuStreamQuery = stream_query,
+		.cuThreadExchangeStreamCaptureMode = exchange_mode,
+		.cuEventCreate = event_create,
+	};
+	if (mkdtemp(folder) == NULL || !governor_init() || !token_init())
+		return -1;
+	snprintf(path, sizeof(path), "%s/device-00000000000000000000000000000001", folder);
+	token_name_device(0, path, &request);
+	governor_set_device_count(1);
+	governor_set_share(0, HALF);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(folder);
+}
+
+/* In a process of its own, as a program has one slot at a device for good. */
+static void in_a_process(void (*test)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		alarm(PATIENCE_S);
+		test();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void must(bool is_true, int line)
+{
+	if (!is_true) {
+		print_error("line %d\n", line);
+		_exit(1);
+	}
+}
+#define MUST(claim) must(claim, __LINE__)
+
+static void launch(unsigned count)
+{
+	struct ticket ticket;
+
+	for (unsigned i = 0; i < count; i++) {
+		governor_admit(KERNEL, NULL, NULL, &ticket);
+		governor_submitted(&ticket, CUDA_SUCCESS);
+	}
+}
+
+static atomic_bool is_about_to_launch;
+
+/* As the watch does when a policy changes. The launch is waiting for the thread by now. */
+static uint64_t change_share(void *unused)
+{
+	(void)unused;
+	while (!atomic_load(&is_about_to_launch))
+		clock_sleep_ns(NS_PER_MS);
+	clock_sleep_ns(100 * NS_PER_MS);
+	governor_set_share(0, HALF / 2);
+	return NS_PER_S;
+}
+
+static void watch(void *unused)
+{
+	(void)helper_watch(change_share, unused);
+}
+
+static void launch_first(void)
+{
+	helper_do(watch, NULL);
+	clock_sleep_ns(50 * NS_PER_MS); /* it is looking now */
+	atomic_store(&is_about_to_launch, true);
+	launch(1);
+	MUST(governor_share(0) == HALF / 2);
+}
+
+static void first_launch_and_change_of_the_share_go_on(void **state)
+{
+	(void)state;
+	in_a_process(launch_first);
+}
+
+static void damage_credit(void)
+{
+	static const int64_t damage[] = {INT64_MIN, INT64_MIN / 2, INT64_MIN / 2 - 1, INT64_MIN / 4,
+		INT64_MIN / 4 - 1, -1, INT64_MAX / 2, INT64_MAX};
+
+	launch(1);
+	for (unsigned i = 0; i < ARRAY_LEN(damage); i++) {
+		int64_t before_ns = (int64_t)governor_billed_ns(0);
+		atomic_store(token_credit(token_join(0)), damage[i]);
+		int64_t billed_ns = (int64_t)governor_billed_ns(0) - before_ns;
+		MUST(billed_ns >= -2 * (int64_t)NS_PER_S && billed_ns <= 10 * (int64_t)NS_PER_MS);
+		launch(10);
+	}
+}
+
+static void damaged_credit_makes_no_bill_that_is_never_paid(void **state)
+{
+	(void)state;
+	in_a_process(damage_credit);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(first_launch_and_change_of_the_share_go_on),
+		CASE(damaged_credit_makes_no_bill_that_is_never_paid),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
