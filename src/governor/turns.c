@@ -147,15 +147,23 @@ static enum token_want want_of(const struct device *dev)
 	return is_own ? TOKEN_ENTITLED : TOKEN_BORROWING;
 }
 
-/* Beside other processes: lets it wait for the token too. Whoever has no GPU time left does not
- * want it, nor does class latency that has: it goes at once, and the device gives both their
- * slices. */
+/* Class latency that has GPU time goes at once, and the device gives both their slices. Where its
+ * bucket fills faster than its part of the device, others would never come to theirs by that. */
+static bool goes_at_once(struct device *dev, uint64_t now_ns)
+{
+	if (!dev->terms.is_latency || want_of(dev) != TOKEN_ENTITLED)
+		return false;
+	return dev->bucket.share_ppm <= token_rate_ppm(dev->token) ||
+	       token_overtakes(dev->token, now_ns);
+}
+
+/* Beside other processes: lets it wait for the token too, unless it goes at once. Whoever has no
+ * GPU time left does not want it. */
 static void ask_others(
 	struct device *dev, struct decision *decision, bool *is_wanting, uint64_t now_ns)
 {
 	unsigned ring = TOKEN_NO_SLOT;
-	bool wants = !decision->is_for_time &&
-		     !(dev->terms.is_latency && want_of(dev) == TOKEN_ENTITLED);
+	bool wants = !decision->is_for_time && !goes_at_once(dev, now_ns);
 
 	if (*is_wanting != wants)
 		dev->wanting += wants ? 1 : -1u;

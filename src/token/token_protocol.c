@@ -20,6 +20,12 @@
 #define REVOKED_NS ((int64_t)1 << 62)
 /* Nobody is granted more credit, nor has more on the device at a time than anybody waits for. */
 #define CREDIT_MOST_NS 10000000
+/* Who says that its work ends later than this has another clock: it lives in another time
+ * namespace, or was moved here. */
+#define OTHER_CLOCK_NS UINT64_C(7200000000000)
+/* What others say is passed on no further than this: each puts its own behind it, so that it would
+ * outlive who said it. */
+#define DRAIN_MOST_NS UINT64_C(10000000000)
 /* No v is greater: sums of two still fit. */
 #define V_MOST (UINT64_C(1) << 62)
 /* Who has wanted nothing and had nothing on the device for so long was idle. */
@@ -265,6 +271,13 @@ static int64_t spent_of(const struct token_slot *slot)
 	return left_ns < (int64_t)granted_ns ? (int64_t)granted_ns - left_ns : 0;
 }
 
+static uint64_t drained_at(const struct token_slot *slot, uint64_t now_ns)
+{
+	uint64_t drained_at_ns = word_load(&slot->drained_at_ns);
+
+	return drained_at_ns < now_ns + OTHER_CLOCK_NS ? drained_at_ns : 0;
+}
+
 /* Looks at the holder. What it spends without asking is seen by its credit alone: it was let go
  * when that is first noticed at the latest. */
 static void look(struct token_seat *seat, uint64_t holder, uint64_t now_ns)
@@ -273,7 +286,7 @@ static void look(struct token_seat *seat, uint64_t holder, uint64_t now_ns)
 	struct token_eye *eye = &seat->eye;
 	struct token_eye seen = {
 		.holder = holder,
-		.drained_at_ns = word_load(&slot->drained_at_ns),
+		.drained_at_ns = drained_at(slot, now_ns),
 		.granted_ns = word_load(&slot->granted_ns),
 		.spent_ns = spent_of(slot),
 		.wants = word_load(&slot->wants),
@@ -302,7 +315,7 @@ static uint64_t drain_of(struct token_seat *seat, unsigned index, uint64_t holde
 		look(seat, holder, now_ns);
 		return seat->eye.drain_ns;
 	}
-	return word_load(&slot->drained_at_ns) + (uint64_t)spent_of(slot);
+	return drained_at(slot, now_ns) + (uint64_t)spent_of(slot);
 }
 
 uint64_t token_others_drain_ns(struct token_seat *seat, uint64_t now_ns)
@@ -313,7 +326,7 @@ uint64_t token_others_drain_ns(struct token_seat *seat, uint64_t now_ns)
 		if (i != seat->slot && is_tenant(&seat->segment->slots[i]))
 			last_ns = greater(last_ns, drain_of(seat, i, holder, now_ns));
 	}
-	return last_ns;
+	return lesser(last_ns, now_ns + DRAIN_MOST_NS);
 }
 
 uint64_t token_others_used_ns(const struct token_seat *seat)
@@ -396,7 +409,7 @@ static void set_want(struct token_seat *seat, enum token_want want, uint64_t now
 
 bool token_is_held(const struct token_seat *seat)
 {
-	return slot_of(word_load(&seat->segment->holder)) == seat->slot;
+	return slot_of(word_load_in_order(&seat->segment->holder)) == seat->slot;
 }
 
 /* A holder that does not want the token is idle when it has not launched for a while; one that does
@@ -427,7 +440,7 @@ static uint64_t take_or_wait(struct token_seat *seat, uint64_t holder, uint64_t 
 	struct token_segment *segment = seat->segment;
 	unsigned count, index = slot_of(holder);
 
-	if (index == TOKEN_NO_SLOT) {
+	if (index == TOKEN_NO_SLOT || !is_tenant(&segment->slots[index])) {
 		if (find_best(segment, TOKEN_NO_SLOT, now_ns, &count) != seat->slot &&
 			now_ns - seat->waits_since_ns < TOKEN_NAP_NS)
 			return LOOK_AGAIN_NS;
@@ -501,6 +514,12 @@ uint64_t token_turn_ns(const struct token_seat *seat, uint64_t now_ns)
 		return 0;
 	unsigned __int128 left_ns = (unsigned __int128)(end_v - v) * rate_ppm / PPM_WHOLE;
 	return left_ns > 0 ? (uint64_t)left_ns : 1;
+}
+
+bool token_overtakes(struct token_seat *seat, uint64_t now_ns)
+{
+	limit_claim(seat, now_ns);
+	return token_turn_ns(seat, now_ns) > 0;
 }
 
 /* Gives the token to who waits and should have it next, else to nobody. */

@@ -120,6 +120,10 @@ bool token_is_held(const struct token_seat *seat);
  * has ended. */
 uint64_t token_turn_ns(const struct token_seat *seat, uint64_t now_ns);
 
+/* For who goes without the token: false where it has used so much more than its part that who waits
+ * comes first. */
+bool token_overtakes(struct token_seat *seat, uint64_t now_ns);
+
 /* GPU time that all others have used, with what they have spent of their credit; only differences
  * mean something. And when what they have on the device should have ended. */
 uint64_t token_others_used_ns(const struct token_seat *seat);

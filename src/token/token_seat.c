@@ -51,15 +51,22 @@ static void clear(struct token_segment *segment, unsigned slot)
 	word_store(&segment->owners[slot], 0);
 }
 
+/* A tenant without an owner is damage. */
+static bool is_used(const struct token_segment *segment, unsigned slot)
+{
+	return word_load(&segment->owners[slot]) != 0 ||
+	       word_load(&segment->slots[slot].group) != 0;
+}
+
 static void clear_dead(const struct token_place *place, int fd)
 {
 	struct token_segment *segment = place->segment;
 
 	for (unsigned i = 0; i < TOKEN_SLOTS; i++) {
-		if (i == place->slot || word_load(&segment->owners[i]) == 0 ||
-			!segment_file_is_free(fd, i) || !segment_file_lock(fd, i))
+		if (i == place->slot || !is_used(segment, i) || !segment_file_is_free(fd, i) ||
+			!segment_file_lock(fd, i))
 			continue;
-		if (word_load(&segment->owners[i]) != 0)
+		if (is_used(segment, i))
 			clear(segment, i);
 		segment_file_unlock(fd, i);
 	}
@@ -68,10 +75,18 @@ static void clear_dead(const struct token_place *place, int fd)
 static bool has_others(const struct token_place *place)
 {
 	for (unsigned i = 0; i < TOKEN_SLOTS; i++) {
-		if (i != place->slot && word_load(&place->segment->owners[i]) != 0)
+		if (i != place->slot && is_used(place->segment, i))
 			return true;
 	}
 	return false;
+}
+
+static void note_used(struct token_segment *segment, unsigned slot)
+{
+	uint64_t used = word_load(&segment->slots_used);
+
+	while (used <= slot && !word_swap(&segment->slots_used, used, slot + 1))
+		used = word_load(&segment->slots_used);
 }
 
 /* One patrol in a period is enough for all. */
@@ -81,6 +96,7 @@ static uint64_t patrol(void *data)
 	uint64_t at_ns = word_load(&place->segment->patrolled_at_ns), now_ns = clock_now_ns();
 	int fd = place->fd;
 
+	note_used(place->segment, place->slot);
 	if (!has_others(place))
 		return PERIOD_ALONE_NS;
 	if (now_ns - at_ns < LATELY_NS ||
@@ -92,14 +108,6 @@ static uint64_t patrol(void *data)
 	if (place->fd < 0)
 		close(fd);
 	return PERIOD_NS;
-}
-
-static void note_used(struct token_segment *segment, unsigned slot)
-{
-	uint64_t used = word_load(&segment->slots_used);
-
-	while (used <= slot && !word_swap(&segment->slots_used, used, slot + 1))
-		used = word_load(&segment->slots_used);
 }
 
 static const char *take_slot(int fd, struct token_place *place)

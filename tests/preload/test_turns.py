@@ -101,6 +101,13 @@ class Turns(harness.Case):
         self.settle()
         self.assert_parts([40, 40, 20])
 
+    def test_class_latency_leaves_others_their_part(self):
+        """It has no share that would make it wait."""
+        self.tenant(WEIGHT="100", CLASS="latency")
+        self.tenant(WEIGHT="100")
+        self.settle()
+        self.assert_parts([50, 50], within=10)
+
     def test_processes_of_a_group_have_one_guarantee(self):
         name = f"turns-{os.getpid()}-{random.randrange(1 << 32)}"
         self.addCleanup(self.remove_group, name)

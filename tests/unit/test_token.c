@@ -165,6 +165,30 @@ static void dead_holder_is_cleared_by_the_others_thread(void **state)
 	in_a_process(killed);
 }
 
+/* A slot with a tenant and without an owner, and fewer slots in use than there are. */
+static void haunted(void)
+{
+	struct token_seat *seat = join();
+	struct token_segment *segment = seat->segment;
+
+	word_store(&segment->slots_used, 0);
+	word_store(&segment->slots[5].group, 77);
+	word_store(&segment->slots[5].drained_at_ns, UINT64_MAX);
+	uint64_t end_ns = clock_now_ns() + 20 * NS_PER_S;
+	while ((word_load(&segment->slots[5].group) != 0 || word_load(&segment->slots_used) == 0) &&
+		clock_now_ns() < end_ns)
+		clock_sleep_ns(NS_PER_MS);
+	MUST(word_load(&segment->slots[5].group) == 0);
+	MUST(word_load(&segment->slots_used) > seat->slot);
+	MUST(word_load(&segment->slots[seat->slot].group) != 0);
+}
+
+static void damage_of_one_that_has_gone_is_mended(void **state)
+{
+	(void)state;
+	in_a_process(haunted);
+}
+
 static struct token_seat *sleeper_seat;
 
 static void *sleep_long(void *ret_ns)
@@ -261,6 +285,7 @@ int main(void)
 		CASE(member_alone_has_it_all),
 		CASE(file_that_is_no_segment_is_refused),
 		CASE(dead_holder_is_cleared_by_the_others_thread),
+		CASE(damage_of_one_that_has_gone_is_mended),
 		CASE(bell_wakes_who_sleeps_on_it),
 		CASE(peek_tells_who_is_there),
 		CASE(unused_files_are_removed),

@@ -449,6 +449,61 @@ static void damage_delays_and_does_not_hang(void **state)
 	}
 }
 
+/* By one that has gone, and stands in the holder word and in no slot. */
+static void token_of_nobody_is_taken(void **state)
+{
+	(void)state;
+	struct tenant *good = add(50, NS_PER_MS);
+	add(50, NS_PER_MS)->is_stopped = true;
+	enter_all();
+	word_store(&segment.slots[200].wants, 7);
+	word_store(&segment.slots[200].seen_at_ns, now_ns + 3600 * NS_PER_S);
+	word_store(&segment.slots[200].drained_at_ns, now_ns + 3600 * NS_PER_S);
+	word_store(&segment.holder, 201);
+	run(20 * NS_PER_MS);
+	assert_true(good->used_ns >= 10 * NS_PER_MS);
+}
+
+/* One says that its work never ends, and dies. What the others put behind that must not outlive it.
+ */
+static void claim_does_not_outlive_who_made_it(void **state)
+{
+	(void)state;
+	add(50, NS_PER_MS);
+	add(50, NS_PER_MS);
+	struct tenant *liar = add(50, NS_PER_MS);
+	liar->is_stopped = true;
+	enter_all();
+	word_store(&slot_of(liar)->drained_at_ns, now_ns + 7000 * NS_PER_S);
+	run(TOKEN_PATIENCE_NS + 100 * NS_PER_MS);
+	assert_true(tenants[0].used_ns + tenants[1].used_ns > 0);
+	token_clear(&segment, liar->seat.slot);
+	run(15 * NS_PER_S);
+	tenants[0].used_ns = tenants[1].used_ns = 0;
+	run(NS_PER_S);
+	assert_share(&tenants[0], NS_PER_S, 50, 2);
+	assert_share(&tenants[1], NS_PER_S, 50, 2);
+}
+
+/* Its clock is a day ahead, or behind: then nobody knows when its work ends, nor waits for that. */
+static void one_with_another_clock_holds_up_nobody(void **state)
+{
+	static const int64_t ahead_ns[] = {24 * 3600 * (int64_t)NS_PER_S, -600 * (int64_t)NS_PER_S};
+
+	for (unsigned i = 0; i < ARRAY_LEN(ahead_ns); i++) {
+		setup(state);
+		struct tenant *good = add(50, NS_PER_MS), *other = add(50, NS_PER_MS);
+		other->is_stopped = true;
+		enter_all();
+		uint64_t there_ns = now_ns + (uint64_t)ahead_ns[i];
+		word_store(&slot_of(other)->drained_at_ns, there_ns);
+		word_store(&slot_of(other)->seen_at_ns, there_ns);
+		word_store(&slot_of(other)->wants, TOKEN_ENTITLED);
+		run(NS_PER_S);
+		assert_share(good, NS_PER_S, 100, 1);
+	}
+}
+
 static void entitlement_survives_packing_and_is_clamped(void **state)
 {
 	struct token_entitlement in = {300000, 10000, TOKEN_LATENCY, true}, out;
@@ -480,6 +535,9 @@ int main(void)
 		cmocka_unit_test_setup(anybody_may_stop_at_any_moment, setup),
 		cmocka_unit_test_setup(stopped_between_two_launches_loses_its_credit, setup),
 		cmocka_unit_test_setup(damage_delays_and_does_not_hang, setup),
+		cmocka_unit_test_setup(token_of_nobody_is_taken, setup),
+		cmocka_unit_test_setup(claim_does_not_outlive_who_made_it, setup),
+		cmocka_unit_test_setup(one_with_another_clock_holds_up_nobody, setup),
 		cmocka_unit_test(entitlement_survives_packing_and_is_clamped),
 	};
 
