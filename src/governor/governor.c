@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/units.h"
 #include "base/wipe.h"
+#include "driver/stream_context.h"
 #include "governor/books.h"
 #include "governor/shares.h"
 #include "governor/turns.h"
@@ -167,21 +168,6 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 	shares_tell_group(dev, dev->number, now_ns);
 }
 
-/* The context in which a launch on `stream` runs, and that it is none of our business: a stream
- * that captures (or the legacy stream while another captures) is not to be touched, and a launch
- * without a context is the driver's to refuse. */
-static bool find_context(CUstream stream, CUcontext *ret_context)
-{
-	CUstreamCaptureStatus capturing;
-
-	if (driver.cuStreamIsCapturing(stream, &capturing) != CUDA_SUCCESS ||
-		capturing != CU_STREAM_CAPTURE_STATUS_NONE)
-		return false;
-	if (stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
-		return driver.cuCtxGetCurrent(ret_context) == CUDA_SUCCESS && *ret_context != NULL;
-	return driver.cuStreamGetCtx(stream, ret_context) == CUDA_SUCCESS;
-}
-
 /* A device without a share is not looked at again, until it gets one. */
 static void set_free(struct device *dev)
 {
@@ -238,7 +224,7 @@ void governor_wait(const struct command *command, struct ticket *ret_ticket)
 		set_free(dev);
 		return;
 	}
-	if (!find_context(command->stream, &context))
+	if (!stream_find_context(command->stream, &context))
 		return;
 	/* Before the lock is taken: the thread that takes our slot may be about to set a share,
 	 * for which it needs the lock. */

@@ -4,7 +4,7 @@
 #include "hooks/pending_frees.h"
 #include "base/lock.h"
 #include "base/wipe.h"
-#include "driver/driver.h"
+#include "driver/stream_context.h"
 #include "hooks/capture_mode.h"
 
 #include <stdatomic.h>
@@ -35,19 +35,6 @@ bool pending_frees_init(void)
 	return pending != NULL;
 }
 
-/* False where the stream captures: an event recorded there becomes part of the graph. */
-static bool find_context(CUstream stream, CUcontext *ret_context)
-{
-	CUstreamCaptureStatus capturing;
-
-	if (driver.cuStreamIsCapturing(stream, &capturing) != CUDA_SUCCESS ||
-		capturing != CU_STREAM_CAPTURE_STATUS_NONE)
-		return false;
-	if (stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
-		return driver.cuCtxGetCurrent(ret_context) == CUDA_SUCCESS && *ret_context != NULL;
-	return driver.cuStreamGetCtx(stream, ret_context) == CUDA_SUCCESS;
-}
-
 /* Events are made in the context that is current. */
 static bool create_event(CUcontext context, CUevent *ret_event)
 {
@@ -60,7 +47,7 @@ static bool create_event(CUcontext context, CUevent *ret_event)
 
 static bool record_event(CUstream stream, struct pending_free *ret_free)
 {
-	if (!find_context(stream, &ret_free->context) ||
+	if (!stream_find_context(stream, &ret_free->context) ||
 		!create_event(ret_free->context, &ret_free->event))
 		return false;
 	if (driver.cuEventRecord(ret_free->event, stream) == CUDA_SUCCESS)

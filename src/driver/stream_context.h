@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Which context a stream belongs to, for what wants to record an event there.
+ */
+#ifndef CUSLICE_DRIVER_STREAM_CONTEXT_H
+#define CUSLICE_DRIVER_STREAM_CONTEXT_H
+
+#include "driver/driver.h"
+
+/* False where the stream is not to be touched: it captures, or is the legacy stream while another
+ * captures, and an event would become part of the graph; or there is no context, which is the
+ * driver's to refuse. */
+static inline bool stream_find_context(CUstream stream, CUcontext *ret_context)
+{
+	CUstreamCaptureStatus capturing;
+
+	if (driver.cuStreamIsCapturing(stream, &capturing) != CUDA_SUCCESS ||
+		capturing != CU_STREAM_CAPTURE_STATUS_NONE)
+		return false;
+	if (stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
+		return driver.cuCtxGetCurrent(ret_context) == CUDA_SUCCESS && *ret_context != NULL;
+	return driver.cuStreamGetCtx(stream, ret_context) == CUDA_SUCCESS;
+}
+
+#endif
