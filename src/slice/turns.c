@@ -7,6 +7,7 @@
 #include "entry/entry.h"
 #include "governor/governor.h"
 #include "group/group.h"
+#include "group/segment.h"
 #include "slice/share.h"
 #include "token/token.h"
 
@@ -71,7 +72,10 @@ void turns_set(unsigned device, const struct config_device *identity)
 
 	if (share_is_by_mps(device))
 		return;
-	if ((share_ppm >= PPM_WHOLE && !terms.has_turns) || !find_segment(device, path))
+	/* The group or the policy may bring a share later. Nothing is opened before. */
+	bool may_come = segment_is_used() || entry_config()->has_policy;
+	if ((share_ppm >= PPM_WHOLE && !terms.has_turns && !may_come) ||
+		!find_segment(device, path))
 		return;
 	token_name_device(device, path, &request);
 	governor_set_terms(device, &terms);

@@ -4,6 +4,7 @@
 #include "token/token.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "base/wait.h"
 #include "base/wipe.h"
 #include "group/helper.h"
@@ -103,7 +104,9 @@ void token_set_guarantee(struct token_seat *seat, uint32_t guarantee_ppm)
 {
 	struct token_entitlement now = token_unpack(word_load(&slot_of(seat)->entitlement));
 
-	if (now.guarantee_ppm == 0 || now.guarantee_ppm == guarantee_ppm)
+	if (guarantee_ppm >= PPM_WHOLE)
+		guarantee_ppm = 0;
+	if (now.guarantee_ppm == guarantee_ppm)
 		return;
 	now.guarantee_ppm = guarantee_ppm;
 	word_store(&slot_of(seat)->entitlement, token_pack(&now));

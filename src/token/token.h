@@ -27,7 +27,7 @@ void token_name_device(unsigned device, const char *path, const struct token_req
  * Threads: any. All that follow: one at a time for a seat. */
 struct token_seat *token_join(unsigned device);
 
-/* From now on it has this guarantee; as long as it has one. */
+/* From now on it has this guarantee; none where that is the whole. */
 void token_set_guarantee(struct token_seat *seat, uint32_t guarantee_ppm);
 
 /* What may be spent without asking: token_take_credit() and others' revoking go there. */

@@ -108,6 +108,17 @@ class Turns(harness.Case):
         self.settle()
         self.assert_parts([50, 50], within=10)
 
+    def test_share_that_comes_later_takes_turns(self):
+        """The first member has none when it starts, and goes on as one of its group."""
+        name = f"turns-{os.getpid()}-{random.randrange(1 << 32)}"
+        self.addCleanup(self.remove_group, name)
+        self.tenant(GROUP=name)
+        self.settle()
+        self.tenant(COMPUTE="50%", GROUP=name)
+        self.tenant(COMPUTE="50%")
+        self.settle()
+        self.assert_parts([25, 25, 50])
+
     def test_processes_of_a_group_have_one_guarantee(self):
         name = f"turns-{os.getpid()}-{random.randrange(1 << 32)}"
         self.addCleanup(self.remove_group, name)

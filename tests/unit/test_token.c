@@ -91,6 +91,10 @@ static void alone(void)
 	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0 && token_is_held(seat));
 	token_set_guarantee(seat, 200000);
 	MUST(token_rate_ppm(seat) == 200000);
+	token_set_guarantee(seat, 1000000);
+	MUST(token_unpack(word_load(&seat->segment->slots[0].entitlement)).guarantee_ppm == 0);
+	token_set_guarantee(seat, 300000);
+	MUST(token_rate_ppm(seat) == 300000);
 }
 
 static void member_alone_has_it_all(void **state)
