@@ -92,7 +92,7 @@ static unsigned sms_used(const struct gpu *gpu)
 
 static void wait_for_child(pid_t child)
 {
-	int status;
+	int status = 0;
 
 	must_be(child > 0 && waitpid(child, &status, 0) == child, "waitpid");
 	must_be(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child's end");

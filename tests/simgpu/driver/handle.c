@@ -12,6 +12,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct handle *unused[HANDLE_KINDS];
+static struct handle *kept;
 
 static struct handle *take_unused(enum handle_kind kind)
 {
@@ -48,6 +49,14 @@ void handle_recycle(struct handle *handle, enum handle_kind kind)
 	pthread_mutex_lock(&lock);
 	handle->next = unused[kind];
 	unused[kind] = handle;
+	pthread_mutex_unlock(&lock);
+}
+
+void handle_keep(struct handle *handle)
+{
+	pthread_mutex_lock(&lock);
+	handle->next = kept;
+	kept = handle;
 	pthread_mutex_unlock(&lock);
 }
 

@@ -38,7 +38,7 @@ enum handle_kind {
 /* The first member of every such object. */
 struct handle {
 	_Atomic uint32_t kind; /* enum handle_kind; HANDLE_NONE once it is destroyed */
-	struct handle *next;   /* while it waits to be used again */
+	struct handle *next;   /* while it waits to be used again, or is kept */
 };
 
 /* Returns zeroed memory for an object whose first member is a struct handle of `kind`, or NULL.
@@ -51,6 +51,9 @@ void handle_retire(struct handle *handle);
 
 /* Gives the memory of an object of `kind` back for reuse. */
 void handle_recycle(struct handle *handle, enum handle_kind kind);
+
+/* Remembers an object for which CUDA has no call that ends it: it is not lost, but lasts. */
+void handle_keep(struct handle *handle);
 
 /* Returns whether `ptr` is an object of `kind`. As with the real driver, what never was a handle
  * may end the process; small numbers and NULL are told. */

@@ -275,6 +275,7 @@ CUresult cuDevResourceGenerateDesc(
 		return result;
 	}
 	desc->device = device_of_index(first.device);
+	handle_keep(&desc->handle);
 	*phDesc = desc;
 	return CUDA_SUCCESS;
 }
