@@ -71,6 +71,8 @@ static void make_root_folder(void)
 
 	TREE_READ("X=");
 	group_find(&config, &of_root);
+	/* A namespace may bear the number of the one before, which had a file of that name. */
+	unlink(of_root.path);
 	if ((mkdir(of_root.folder, 0700) != 0 && errno != EEXIST) ||
 		(root_folder->has_file && close(creat(of_root.path, 0666)) != 0) ||
 		chown(of_root.folder, root_folder->owner, 0) != 0 ||
