@@ -18,9 +18,9 @@
  * Before a launch waits, all are asked. */
 #define MAX_RUNNING_SEEN 4
 /* While a command is late, others are told each time that it will end so soon, but not for longer
- * than LATE_MOST_NS: it may never end. */
+ * than LATE_MOST_NS: it may never end, and they have 100 ms to run on. */
 #define LATE_AGAIN_NS ((int64_t)(500 * NS_PER_US))
-#define LATE_MOST_NS  ((int64_t)(100 * NS_PER_MS))
+#define LATE_MOST_NS  (90 * NS_PER_MS)
 /* Launches that fail give back what they cost, which may have been settled before. */
 #define RETURNED_MOST_NS ((int64_t)NS_PER_S)
 /* Debt of one that may borrow. */
@@ -124,6 +124,17 @@ static void look_around(struct device *dev)
 					 : IN_FLIGHT_SHARED_NS;
 }
 
+bool books_may_hang(const struct device *dev, uint64_t now_ns)
+{
+	const struct flight *oldest = dev->oldest;
+
+	if (oldest == NULL)
+		return false;
+	uint64_t since_ns =
+		oldest->admitted_ns > dev->moved_at_ns ? oldest->admitted_ns : dev->moved_at_ns;
+	return now_ns >= since_ns + oldest->predicted_ns + LATE_MOST_NS;
+}
+
 /* While a measured command takes longer than predicted, others wait for its end a little longer. */
 void books_report(struct device *dev, uint64_t now_ns)
 {
@@ -137,8 +148,7 @@ void books_report(struct device *dev, uint64_t now_ns)
 	if (billed_ns != dev->reported_ns)
 		token_bill(dev->token, billed_ns - dev->reported_ns);
 	dev->reported_ns = billed_ns;
-	if (dev->oldest != NULL && drained_at_ns < (int64_t)now_ns &&
-		drained_at_ns + LATE_MOST_NS > (int64_t)now_ns)
+	if (dev->oldest != NULL && drained_at_ns < (int64_t)now_ns && !books_may_hang(dev, now_ns))
 		drained_at_ns = (int64_t)(now_ns + LATE_AGAIN_NS);
 	token_publish(dev->token, (uint64_t)dev->granted_ns,
 		drained_at_ns > 0 ? (uint64_t)drained_at_ns : 0);

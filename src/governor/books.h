@@ -31,6 +31,10 @@ void books_spend(struct device *dev, uint64_t since_ns, int64_t predicted_ns);
 /* Predicted work that has been let go and not ended. */
 uint64_t books_remaining_ns(const struct device *dev, uint64_t now_ns);
 
+/* The oldest command in flight takes so much longer than predicted that others shall not wait for
+ * it, however many have been let go past it since. */
+bool books_may_hang(const struct device *dev, uint64_t now_ns);
+
 /* Gives credit. */
 void books_grant(struct device *dev, uint64_t now_ns);
 

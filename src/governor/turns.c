@@ -158,12 +158,13 @@ static bool goes_at_once(struct device *dev, uint64_t now_ns)
 }
 
 /* Beside other processes: lets it wait for the token too, unless it goes at once. Whoever has no
- * GPU time left does not want it. */
+ * GPU time left does not want it, nor does one that waits behind a command which may hang. */
 static void ask_others(
 	struct device *dev, struct decision *decision, bool *is_wanting, uint64_t now_ns)
 {
 	unsigned ring = TOKEN_NO_SLOT;
-	bool wants = !decision->is_for_time && !goes_at_once(dev, now_ns);
+	bool wants = !decision->is_for_time && !books_may_hang(dev, now_ns) &&
+		     !goes_at_once(dev, now_ns);
 
 	if (*is_wanting != wants)
 		dev->wanting += wants ? 1 : -1u;

@@ -239,7 +239,7 @@ static void work(void)
 	struct tenant *tenant = current;
 	for (;;) {
 		struct ticket ticket;
-		governor_admit(KEY, NULL, NULL, &ticket);
+		governor_admit(KEY + tenant->kernel_ns, NULL, NULL, &ticket);
 		put(tenant, NULL, tenant->kernel_ns);
 		governor_submitted(&ticket, CUDA_SUCCESS);
 		if (!tenant->syncs)
@@ -376,10 +376,33 @@ static void long_kernels_beside_short_ones_lose_nothing(void **state)
 	assert_near(used[0], 50, 1);
 }
 
+/* Nobody knows how long it takes, and its process does not sleep: it asks for room again and again,
+ * tells others that it is late, and lets a few more go past it. */
+static void others_run_on_when_a_kernel_hangs(void **state)
+{
+	for (uint64_t at_ns = 0; at_ns < 20 * NS_PER_MS; at_ns += 370 * NS_PER_US) {
+		setup(state);
+		add(50, NS_PER_MS / 10);
+		add(50, NS_PER_MS / 10);
+		run(100 * NS_PER_MS + at_ns);
+		tenants[0].kernel_ns = 5 * NS_PER_S;
+		for (unsigned queued = 0; queued == 0;) {
+			run(STEP_NS);
+			for (unsigned i = tenants[0].first; i != tenants[0].behind; i++)
+				queued += tenants[0].queue[i % MAX_QUEUED].left_ns > NS_PER_S;
+		}
+		uint64_t used_ns = tenants[1].used_ns, begun_at_ns = now_ns;
+		while (tenants[1].used_ns < used_ns + 2 * NS_PER_MS)
+			run(STEP_NS);
+		assert_in_range(now_ns - begun_at_ns, 0, 100 * NS_PER_MS);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(long_kernels_beside_short_ones_lose_nothing, setup),
+		cmocka_unit_test_setup(others_run_on_when_a_kernel_hangs, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

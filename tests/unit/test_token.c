@@ -283,9 +283,26 @@ static void unused_files_are_removed(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void entitlement_survives_packing_and_is_clamped(void **state)
+{
+	struct token_entitlement in = {300000, 10000, TOKEN_LATENCY, true}, out;
+
+	(void)state;
+	out = token_unpack(token_pack(&in));
+	assert_int_equal(out.guarantee_ppm, 300000);
+	assert_int_equal(out.weight, 10000);
+	assert_int_equal(out.class, TOKEN_LATENCY);
+	assert_true(out.may_borrow);
+	out = token_unpack(UINT64_MAX);
+	assert_int_equal(out.guarantee_ppm, 1000000);
+	assert_int_equal(out.weight, 10000);
+	assert_int_equal(token_unpack(0).weight, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(entitlement_survives_packing_and_is_clamped),
 		CASE(member_alone_has_it_all),
 		CASE(file_that_is_no_segment_is_refused),
 		CASE(dead_holder_is_cleared_by_the_others_thread),

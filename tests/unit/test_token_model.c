@@ -17,6 +17,7 @@
 #define SLICE_NS     NS_PER_MS
 #define IN_FLIGHT_NS NS_PER_MS
 #define MAX_TENANTS  8
+#define AT_EACH_NS   (50 * NS_PER_US)
 
 struct tenant {
 	/* What it is. */
@@ -408,6 +409,77 @@ static void anybody_may_stop_at_any_moment(void **state)
 	}
 }
 
+/* How one comes to nothing. */
+enum end { DIES, STOPS, HANGS };
+
+/* What it has on the device by then, beyond its credit, and whether it knew how long that takes. */
+struct left {
+	uint64_t work_ns;
+	bool is_known;
+};
+
+static void end_tenant(struct tenant *tenant, enum end end, struct left left)
+{
+	tenant->is_stopped = true;
+	tenant->on_device_ns += left.work_ns;
+	if (left.is_known)
+		spend(tenant, now_ns, (int64_t)left.work_ns);
+	if (left.is_known)
+		token_publish(&tenant->seat, tenant->granted_ns, tenant->drained_at_ns);
+	if (end == HANGS)
+		tenant->on_device_ns += 5 * NS_PER_S;
+	/* The driver ends the work of the dead. */
+	if (end == DIES)
+		tenant->on_device_ns = 0;
+}
+
+/* How long after that until another uses the device, while the dead are cleared every 10 ms. */
+static uint64_t others_run_after_ns(enum end end, struct left left)
+{
+	uint64_t used_ns = 0, ended_at_ns = now_ns;
+
+	end_tenant(&tenants[0], end, left);
+	for (unsigned i = 1; i < tenant_count; i++)
+		used_ns += tenants[i].used_ns;
+	for (uint64_t now_used_ns = used_ns; now_used_ns < used_ns + NS_PER_MS;) {
+		run(STEP_NS);
+		if (end == DIES && now_ns - ended_at_ns == 10 * NS_PER_MS)
+			token_clear(&segment, tenants[0].seat.slot);
+		now_used_ns = 0;
+		for (unsigned i = 1; i < tenant_count; i++)
+			now_used_ns += tenants[i].used_ns;
+		assert_true(now_ns < ended_at_ns + 10 * NS_PER_S);
+	}
+	return now_ns - ended_at_ns;
+}
+
+/* A millisecond of work of others has been done by the limits, at whatever step it ends: 20 ms
+ * after a death and 100 ms after a stop or a hang, and after what others were told is on the
+ * device. */
+static void others_run_on_whenever_one_ends(void **state)
+{
+	static const struct left lefts[] = {{0, false}, {2 * NS_PER_MS, true},
+		{2 * NS_PER_MS, false}, {200 * NS_PER_MS, true}, {200 * NS_PER_MS, false}};
+	static const uint64_t limits_ns[] = {
+		[DIES] = 20 * NS_PER_MS, [STOPS] = 100 * NS_PER_MS, [HANGS] = 100 * NS_PER_MS};
+
+	for (uint64_t at_ns = 0; at_ns < 20 * NS_PER_MS; at_ns += AT_EACH_NS) {
+		for (unsigned i = 0; i < 3 * ARRAY_LEN(lefts); i++) {
+			enum end end = i % 3;
+			struct left left = lefts[i / 3];
+			setup(state);
+			add(50, NS_PER_MS / 2);
+			add(30, NS_PER_MS / 2);
+			add(20, NS_PER_MS / 2);
+			enter_all();
+			run(30 * NS_PER_MS + at_ns);
+			uint64_t told_ns = end != DIES && left.is_known ? left.work_ns : 0;
+			assert_in_range(
+				others_run_after_ns(end, left), 0, limits_ns[end] + told_ns);
+		}
+	}
+}
+
 static void stopped_between_two_launches_loses_its_credit(void **state)
 {
 	(void)state;
@@ -504,22 +576,6 @@ static void one_with_another_clock_holds_up_nobody(void **state)
 	}
 }
 
-static void entitlement_survives_packing_and_is_clamped(void **state)
-{
-	struct token_entitlement in = {300000, 10000, TOKEN_LATENCY, true}, out;
-
-	(void)state;
-	out = token_unpack(token_pack(&in));
-	assert_int_equal(out.guarantee_ppm, 300000);
-	assert_int_equal(out.weight, 10000);
-	assert_int_equal(out.class, TOKEN_LATENCY);
-	assert_true(out.may_borrow);
-	out = token_unpack(UINT64_MAX);
-	assert_int_equal(out.guarantee_ppm, 1000000);
-	assert_int_equal(out.weight, 10000);
-	assert_int_equal(token_unpack(0).weight, 1);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -533,12 +589,12 @@ int main(void)
 		cmocka_unit_test_setup(borrower_uses_what_is_idle_and_gives_it_back, setup),
 		cmocka_unit_test_setup(newcomer_gets_its_share_and_no_more, setup),
 		cmocka_unit_test_setup(anybody_may_stop_at_any_moment, setup),
+		cmocka_unit_test_setup(others_run_on_whenever_one_ends, setup),
 		cmocka_unit_test_setup(stopped_between_two_launches_loses_its_credit, setup),
 		cmocka_unit_test_setup(damage_delays_and_does_not_hang, setup),
 		cmocka_unit_test_setup(token_of_nobody_is_taken, setup),
 		cmocka_unit_test_setup(claim_does_not_outlive_who_made_it, setup),
 		cmocka_unit_test_setup(one_with_another_clock_holds_up_nobody, setup),
-		cmocka_unit_test(entitlement_survives_packing_and_is_clamped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
