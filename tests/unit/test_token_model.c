@@ -409,7 +409,6 @@ static void anybody_may_stop_at_any_moment(void **state)
 	}
 }
 
-/* How one comes to nothing. */
 enum end { DIES, STOPS, HANGS };
 
 /* What it has on the device by then, beyond its credit, and whether it knew how long that takes. */
@@ -424,8 +423,7 @@ static void end_tenant(struct tenant *tenant, enum end end, struct left left)
 	tenant->on_device_ns += left.work_ns;
 	if (left.is_known)
 		spend(tenant, now_ns, (int64_t)left.work_ns);
-	if (left.is_known)
-		token_publish(&tenant->seat, tenant->granted_ns, tenant->drained_at_ns);
+	token_publish(&tenant->seat, tenant->granted_ns, tenant->drained_at_ns);
 	if (end == HANGS)
 		tenant->on_device_ns += 5 * NS_PER_S;
 	/* The driver ends the work of the dead. */
