@@ -81,8 +81,9 @@ static bool is_governed(unsigned device)
 
 void governor_move_credit(struct governor_front *front, _Atomic int64_t *credit_ns)
 {
+	/* release: pairs with the acquire in governor_credit() */
 	atomic_store_explicit(
-		&front->credit_at, (uintptr_t)credit_ns - (uintptr_t)front, memory_order_relaxed);
+		&front->credit_at, (uintptr_t)credit_ns - (uintptr_t)front, memory_order_release);
 }
 
 struct governor_front *governor_front_of(const struct device *dev)

@@ -37,7 +37,9 @@ struct governor_front {
 /* Predicted cost that may be spent. */
 static inline _Atomic int64_t *governor_credit(struct governor_front *front)
 {
-	uintptr_t at = atomic_load_explicit(&front->credit_at, memory_order_relaxed);
+	/* acquire: pairs with the release in governor_move_credit(), for what it leads to was
+	 * mapped just before */
+	uintptr_t at = atomic_load_explicit(&front->credit_at, memory_order_acquire);
 
 	return (_Atomic int64_t *)((uintptr_t)front + at);
 }
