@@ -80,6 +80,7 @@ void stream_orphan_in(CUstream stream)
 	end(stream);
 	stream->ctx = NULL;
 	stream->is_orphan = true;
+	handle_keep(&stream->handle);
 }
 
 void stream_abandon_thread(struct thread *thread)
