@@ -9,7 +9,6 @@
 #   PRELOAD_CUSLICE     the program cuslice
 #   PRELOAD_SIMGPU      folder of simgpu's libraries and command
 #   PRELOAD_SANITIZER   the sanitizer's own library, which has to come first; may be empty
-#   PRELOAD_NICE        optional: run so much nicer, or less, where that is permitted
 import json
 import os
 import pathlib
@@ -118,9 +117,4 @@ class Case(unittest.TestCase):
 
 
 def main():
-    # Before other work on the computer, whose noise would be taken for ours.
-    try:
-        os.nice(int(os.environ.get("PRELOAD_NICE", "0")))
-    except PermissionError:
-        pass
     unittest.main(argv=sys.argv[:1] + sys.argv[1:], verbosity=2)

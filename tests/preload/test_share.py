@@ -20,7 +20,7 @@ class Share(harness.Case):
     def test_quarter_is_a_quarter(self):
         for how in ("sync", "queue", "streams", "graph"):
             with self.subTest(how):
-                percent = self.percent_used(how, 3000, {"COMPUTE": "25%"})
+                percent = self.percent_used(how, 1500, {"COMPUTE": "25%"})
                 self.assertGreater(percent, 22)
                 self.assertLess(percent, 28)
 
@@ -42,7 +42,7 @@ class Share(harness.Case):
     def test_short_and_long_kernels(self):
         for length in ("50us", "10ms"):
             with self.subTest(length):
-                percent = self.percent_used("queue", 3000, {"COMPUTE": "25%"},
+                percent = self.percent_used("queue", 2000, {"COMPUTE": "25%"},
                                             **{"kernel.busy": length})
                 self.assertGreater(percent, 21)
                 self.assertLess(percent, 29)

@@ -97,9 +97,6 @@ def parse_arguments(argv):
              "where nothing else is said. Reported, not judged")
     add("--set", action="append", type=variable_of, default=[], metavar="NAME=VALUE",
         help="a variable for the limited programs; repeatable")
-    add("--nice", type=int, metavar="N",
-        help="of everything that is measured, as far as that is permitted; below 0 others on the "
-             "machine feel it")
     add("--out", metavar="DIR", help="writes DIR/NAME.md, .json and, with matplotlib, .png")
     add("--name", default="shares-simgpu", help="default: shares-simgpu")
     return parser.parse_args(argv)
@@ -208,21 +205,8 @@ def measure_chosen(bench, options, head):
     return (measure_suites if options.suites else measure_matrix)(bench, options, head)
 
 
-def be_nice(nice):
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
-        # Where sessions are scheduled as groups, nice counts within ours only.
-        if os.path.exists("/proc/self/autogroup"):
-            with open("/proc/self/autogroup", "w", encoding="ascii") as file:
-                file.write(str(nice))
-    except OSError:
-        print(f"--nice {nice}: not permitted, measured without")
-
-
 def main(argv):
     options = parse_arguments(argv)
-    if options.nice is not None:
-        be_nice(options.nice)
     head = report.Head(datetime.now(timezone.utc), argv)
     try:
         bench = Bench(os.path.abspath(options.build), dict(options.set),
