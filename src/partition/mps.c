@@ -139,10 +139,35 @@ static uint32_t percentage_before(void)
 	return share.ppm;
 }
 
+bool mps_names_partition(void)
+{
+	const char *partition = getenv(MPS_SM_PARTITION);
+
+	return partition != NULL && *partition != '\0';
+}
+
+const char *mps_variable(void)
+{
+	if (mps_names_partition())
+		return MPS_SM_PARTITION;
+	/* What is no percentage may be one to another driver. */
+	return getenv(MPS_PERCENTAGE) != NULL && percentage_before() != PPM_WHOLE ? MPS_PERCENTAGE
+										  : NULL;
+}
+
 static void refuse(struct mps_plan *plan, const char *reason)
 {
 	plan->ppm = PPM_WHOLE;
 	snprintf(plan->reason, sizeof(plan->reason), "%s", reason);
+}
+
+/* How many SMs that are is in no variable. */
+static void set_static(struct mps_plan *plan)
+{
+	plan->is_static = true;
+	plan->ppm = PPM_WHOLE;
+	snprintf(plan->reason, sizeof(plan->reason), "the SMs of %s=%.100s, and time within them",
+		MPS_SM_PARTITION, getenv(MPS_SM_PARTITION));
 }
 
 struct mps_plan mps_plan(const struct config *config)
@@ -156,8 +181,8 @@ struct mps_plan mps_plan(const struct config *config)
 	plan.ppm = largest_share(config);
 	if (!found.is_there)
 		refuse(&plan, found.text);
-	else if (getenv("CUDA_MPS_SM_PARTITION") != NULL)
-		refuse(&plan, "CUDA_MPS_SM_PARTITION is set: MPS gives it SMs of its own");
+	else if (mps_names_partition())
+		set_static(&plan);
 	else if (plan.ppm == PPM_WHOLE)
 		refuse(&plan, "MPS takes one percentage for all devices, and not each has a share "
 			      "in percent");

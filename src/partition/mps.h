@@ -15,7 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MPS_PERCENTAGE "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
+#define MPS_PERCENTAGE   "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
+#define MPS_SM_PARTITION "CUDA_MPS_SM_PARTITION"
 
 #define MPS_REASON_LEN 240
 
@@ -32,6 +33,7 @@ struct mps_daemon mps_find(const char *directory);
 /* What MPS can keep of the settings. */
 struct mps_plan {
 	bool is_asked; /* a device's share may be kept by MPS; else the daemon was not looked for */
+	bool is_static; /* the environment names SMs that the daemon keeps for it */
 	bool is_change; /* the variable is to become `percentage` */
 	uint32_t ppm;   /* of the SMs of every device; PPM_WHOLE: MPS keeps nothing, for `reason` */
 	char percentage[16];
@@ -42,6 +44,14 @@ struct mps_plan {
  * more than the environment has already. Threads: reads the environment without a lock, as every
  * getenv does. */
 struct mps_plan mps_plan(const struct config *config);
+
+/* The variable by which the environment gives a client of MPS a part of the SMs, in which green
+ * contexts are not exact; NULL for none. What the daemon gives by itself is in no variable.
+ * Threads: as mps_plan(). */
+const char *mps_variable(void);
+
+/* True where that is a static partition of the daemon's (CUDA 13.1 and later). */
+bool mps_names_partition(void);
 
 /* Makes the plan and puts its percentage into the environment. Before the driver's cuInit, once. */
 void mps_begin(const struct config *config);

@@ -112,12 +112,15 @@ static bool keep_by_mps(unsigned device, uint32_t ppm, enum config_mechanism mec
 	return true;
 }
 
-/* The driver may give green contexts all the SMs of a client that has a percentage. */
+/* The driver may give green contexts all the SMs of a client that has a part of them. Where the
+ * daemon alone gave it that, nothing tells: the driver knows no other number of SMs than the
+ * client's. There the self-test has to notice. */
 static bool is_scaled_by_mps(unsigned device)
 {
+	const char *variable = mps_variable();
 	int is_on = 0;
 
-	if (getenv(MPS_PERCENTAGE) == NULL ||
+	if (variable == NULL ||
 		driver_real.cuDeviceGetAttribute(&is_on, CU_DEVICE_ATTRIBUTE_MPS_ENABLED,
 			(CUdevice)device) != CUDA_SUCCESS ||
 		is_on == 0)
@@ -125,7 +128,7 @@ static bool is_scaled_by_mps(unsigned device)
 	log_at(LOG_WARN, "partition",
 		"GPU %u: no partition of SMs beside %s, which may make it larger; the compute "
 		"share is kept by time instead",
-		device, MPS_PERCENTAGE);
+		device, variable);
 	return true;
 }
 

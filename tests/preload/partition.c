@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition ways | order SEED | walk SEED MILLISECONDS THREADS |
+ * usage: client_partition [launching] ways | order SEED | walk SEED MILLISECONDS THREADS |
  *                         busy MILLISECONDS [WAVES] | own_context | reset
  *
  * Brings work to a device in all the ways there are. `ways` says how many SMs each of them used,
  * `order` whether work of default streams and of those that block on them came one after the other
  * as CUDA has it, `walk` makes random calls in many threads, `busy` fills the device and says how
  * many kernels that were, each of so many waves on all of it, `own_context` works in a context of
- * its own, `reset` resets the primary one.
+ * its own, `reset` resets the primary one. `launching`: first of all code is loaded that launches
+ * kernels from kernels.
  */
 #include "client.h"
 #include "partition.h"
@@ -503,8 +504,28 @@ static void reset(void)
 	say("after %u", sms_of(seen));
 }
 
+static void load_launching(void)
+{
+	static const char launching[] = ".version 7.0\n"
+					".target sm_75\n"
+					".address_size 64\n"
+					".extern .func cudaLaunchDevice;\n"
+					".visible .entry parent() { ret; }\n";
+	CUmodule loaded;
+
+	must(cuInit(0), "cuInit");
+	must(cuDevicePrimaryCtxRetain(&primary, 0), "primary");
+	must(cuCtxSetCurrent(primary), "current");
+	must(cuModuleLoadData(&loaded, launching), "module");
+}
+
 int main(int argc, char *argv[])
 {
+	if (argc > 1 && strcmp(argv[1], "launching") == 0) {
+		load_launching();
+		argc--;
+		argv++;
+	}
 	const char *what = argc > 1 ? argv[1] : "";
 
 	if (strcmp(what, "own_context") == 0) {

@@ -76,6 +76,22 @@ class Mps(harness.Case):
                 self.assertEqual((seen["told"], seen["null"]), ("40", "40"))
                 self.assertIn(f"no partition of SMs beside {PERCENTAGE}", said)
 
+    def test_green_context_beside_all_of_the_device(self):
+        for percentage in ("100", "100.0"):
+            with self.subTest(percentage):
+                seen, said = self.run_on(self.machine, "50%", MECHANISM="sm", LOG="warn",
+                                         **{PERCENTAGE: percentage})
+                self.assertEqual((set(seen.values()), said), ({"64"}, ""))
+
+    def test_no_green_context_beside_a_static_partition(self):
+        """simgpu has none: what is seen is that neither a partition nor a percentage is made."""
+        for mechanism in ("sm", "both", "auto", "mps"):
+            with self.subTest(mechanism):
+                seen, said = self.run_on(self.machine, "50%", MECHANISM=mechanism,
+                                         CUDA_MPS_SM_PARTITION="GPU-1/a")
+                self.assertEqual(set(seen.values()), {str(SMS)})
+                self.assertIn("CUDA_MPS_SM_PARTITION", said)
+
     def test_it_is_said_once(self):
         said = self.run_on(self.machine, "30%")[1]
         self.assertEqual(said.count(f"{PERCENTAGE}=30"), 1, said)

@@ -82,15 +82,6 @@ class Confined(Case):
                              {"before": "32", "after": "32"})
 
 
-    def test_ways_out_that_nothing_of_ours_takes(self):
-        """No green context is ever current, and no default stream of one is used."""
-        for leak in ("null_stream", "thread", "null_stream,thread"):
-            with self.subTest(leak), machine(leak=leak) as one:
-                seen = self.run_on(one, "ways", limits=limits("25%"))
-                self.assertEqual(seen, {way: "32" for way in ("told", *WAYS)})
-                self.assertEqual(len(self.sms_used(one)), 32)
-
-
 class Order(Case):
     def test_default_streams_and_blocking_ones_wait_for_each_other(self):
         first = random.randrange(1 << 30)
@@ -123,20 +114,6 @@ class Refused(Case):
     def test_context_of_the_programs_own_is_not_confined(self):
         seen = self.refused("the program has contexts of its own", {}, "own_context")
         self.assertEqual(seen, {"own": "132"})
-
-    def test_way_out_is_noticed_and_ends_in_the_governor(self):
-        with machine(leak="graph") as one:
-            done = one.run(client("partition"), "busy", "1000", limits=limits("25%"),
-                           SIMGPU_TWINS=TWINS)
-            busy_ns = one.account()["processes"][0]["gpu_time_ns"]
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertEqual(done.stderr.count("cuslice["), 1, done.stderr)
-        self.assertIn("no partition of 32 SMs, for work of a graph runs on other SMs too; the "
-                      "compute share is kept by time alone", done.stderr)
-        used = busy_ns / int(harness.fields(done.stdout)["ns"])
-        # How much it should be says test_partition_work, where nothing else runs.
-        self.assertLess(used, 0.40)
-        self.assertGreater(used, 0)
 
     def test_way_out_is_told_to_the_program_as_all_of_the_device(self):
         seen = self.refused("work of a graph", {"leak": "graph"}, "ways")

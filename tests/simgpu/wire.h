@@ -21,7 +21,7 @@
 
 #include <stdint.h>
 
-#define WIRE_VERSION      2u
+#define WIRE_VERSION      3u
 #define WIRE_MAX_DEVICES  16
 #define WIRE_MAX_DEPS     48
 #define WIRE_MAX_LISTED   128
@@ -184,13 +184,17 @@ struct wire_kernel_time {
 };
 #define WIRE_KERNEL_AS_ALL UINT64_MAX
 
-/* Ways in which work leaves the SMs of its green context, as documented or feared of drivers. */
+enum wire_leak_number {
+#define LEAK(bit, name) WIRE_LEAK_NUMBER_##bit,
+#include "leaks.def"
+#undef LEAK
+};
+
+/* Bits. */
 enum wire_leak {
-	WIRE_LEAK_CDP = 1,         /* two more SMs, once a module launches kernels itself */
-	WIRE_LEAK_NULL_STREAM = 2, /* all SMs, for work in its default stream */
-	WIRE_LEAK_THREAD = 4,      /* all SMs, for work of other threads than its first */
-	WIRE_LEAK_GRAPH = 8,       /* all SMs, for graphs */
-	WIRE_LEAK_MPS_SCALE = 16,  /* the SMs of the process, where MPS limits it */
+#define LEAK(bit, name) WIRE_LEAK_##bit = 1 << WIRE_LEAK_NUMBER_##bit,
+#include "leaks.def"
+#undef LEAK
 };
 
 /* An injected failure: the next `remaining` calls of the exported symbol return `result`. */
@@ -213,6 +217,7 @@ struct wire_machine {
 	_Atomic uint32_t memory_answer_us; /* the driver waits before it asks for memory */
 	uint32_t sm_words;                 /* 64-bit words for a bit for each SM of any device */
 	uint32_t mps;                      /* 1: processes have the SMs at the same time */
+	uint32_t mps_percentage;           /* that the daemon of MPS gives every process */
 	_Atomic uint32_t leaks;            /* enum wire_leak */
 	uint32_t strict_capture; /* 1: questions about memory are unsafe in captures too */
 	struct wire_device devices[WIRE_MAX_DEVICES];

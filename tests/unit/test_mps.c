@@ -251,6 +251,44 @@ static void settings_become_a_percentage(void **state)
 	close(fd);
 }
 
+/* What is set, and what it makes of green contexts. */
+static void variables_that_limit_are_known(void **state)
+{
+	static const struct {
+		const char *percentage, *partition, *variable;
+	} rows[] = {
+		{NULL, NULL, NULL},
+		{NULL, "", NULL},
+		{"100", NULL, NULL},
+		{"100.0", "", NULL},
+		{"99.9", NULL, MPS_PERCENTAGE},
+		{"101", NULL, MPS_PERCENTAGE},
+		{"", NULL, MPS_PERCENTAGE},
+		{"all", NULL, MPS_PERCENTAGE},
+		{NULL, "GPU-1/a", MPS_SM_PARTITION},
+		{"100", "GPU-1/a", MPS_SM_PARTITION},
+		{"30", "GPU-1/a", MPS_SM_PARTITION},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		unsetenv(MPS_PERCENTAGE);
+		unsetenv(MPS_SM_PARTITION);
+		if (rows[i].percentage != NULL)
+			setenv(MPS_PERCENTAGE, rows[i].percentage, 1);
+		if (rows[i].partition != NULL)
+			setenv(MPS_SM_PARTITION, rows[i].partition, 1);
+		const char *found = mps_variable();
+		print_message("row %u\n", i);
+		if (rows[i].variable == NULL)
+			assert_null(found);
+		else
+			assert_string_equal(found, rows[i].variable);
+	}
+	unsetenv(MPS_PERCENTAGE);
+	unsetenv(MPS_SM_PARTITION);
+}
+
 static void without_a_daemon_nothing_changes(void **state)
 {
 	(void)state;
@@ -321,6 +359,7 @@ int main(void)
 		TEST(datagrams_are_not_mps),
 		TEST(no_permission),
 		TEST(settings_become_a_percentage),
+		TEST(variables_that_limit_are_known),
 		TEST(without_a_daemon_nothing_changes),
 		TEST(environment_is_read_meanwhile),
 	};

@@ -111,16 +111,16 @@ static void add_listed(const struct wire_machine *machine, char *list)
 	}
 }
 
-/* What CUDA_MPS_ACTIVE_THREAD_PERCENTAGE leaves of `sm_count`: rounded up to pairs of SMs. What is
- * no percentage is ignored. */
-static uint32_t limit_by_mps(uint32_t sm_count)
+/* What the daemon's percentage leaves of `sm_count`, which CUDA_MPS_ACTIVE_THREAD_PERCENTAGE may
+ * tighten: rounded up to pairs of SMs. What is no percentage is ignored. */
+static uint32_t limit_by_mps(uint32_t sm_count, uint32_t most_percent)
 {
 	const char *value = getenv("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE");
 	char *rest = NULL;
-	const double percent = value ? strtod(value, &rest) : 0;
+	double percent = value ? strtod(value, &rest) : 0;
 
-	if (!value || rest == value || *rest || !(percent > 0 && percent < 100))
-		return sm_count;
+	if (!value || rest == value || *rest || !(percent > 0 && percent < most_percent))
+		percent = most_percent;
 	const uint32_t pairs = (uint32_t)(sm_count * percent / 200 + 0.999999);
 
 	return 2 * pairs < sm_count ? 2 * pairs : sm_count;
@@ -141,7 +141,8 @@ int devices_init(const struct wire_machine *machine)
 	for (int i = 0; i < device_count; i++) {
 		const uint32_t all = devices[i].info->sm_count;
 
-		devices[i].sm_count = machine->mps ? limit_by_mps(all) : all;
+		devices[i].sm_count =
+			machine->mps ? limit_by_mps(all, machine->mps_percentage) : all;
 	}
 	return device_count;
 }

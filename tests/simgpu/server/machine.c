@@ -58,6 +58,7 @@ void machine_write(struct wire_machine *machine, const struct settings *settings
 	machine->strict_capture = settings->strict_capture;
 	atomic_store(&machine->memory_answer_us, settings->memory_answer_us);
 	machine->mps = settings->mps;
+	machine->mps_percentage = settings->mps_percentage;
 	atomic_store(&machine->leaks, settings->leaks);
 	machine->sm_words = machine_sm_words(settings);
 	machine->kernel_count = settings->kernel_count;

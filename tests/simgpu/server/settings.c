@@ -49,6 +49,7 @@ static const struct key keys[] = {
 	{"memory_answer_us", KEY_NUMBER, false, true, 0, 1000000000, OF_MACHINE(memory_answer_us)},
 	{"strict_capture", KEY_NUMBER, false, false, 0, 1, OF_MACHINE(strict_capture)},
 	{"mps", KEY_NUMBER, false, false, 0, 1, OF_MACHINE(mps)},
+	{"mps_percentage", KEY_NUMBER, false, false, 1, 100, OF_MACHINE(mps_percentage)},
 	{"leak", KEY_LEAKS, false, true, 0, 0, OF_MACHINE(leaks)},
 	{"slice_us", KEY_NUMBER64, false, true, 1, 1000000000, OF_MACHINE(slice_us)},
 	{"switch_us", KEY_NUMBER64, false, true, 0, 1000000000, OF_MACHINE(switch_us)},
@@ -66,7 +67,11 @@ static const struct key keys[] = {
 /* clang-format on */
 
 /* By the bits of enum wire_leak. */
-static const char *const leaks[] = {"cdp", "null_stream", "thread", "graph", "mps_scale", NULL};
+static const char *const leaks[] = {
+#define LEAK(bit, name) #name,
+#include "../leaks.def"
+#undef LEAK
+	NULL};
 
 #undef OF_MACHINE
 #undef OF_DEVICE
@@ -100,6 +105,7 @@ void settings_init(struct settings *settings, const char *place)
 	*settings = (struct settings){
 		.device_count = 1,
 		.driver_version = 13000,
+		.mps_percentage = 100,
 		.slice_us = 1000,
 		.kernel_count = 1,
 		.kernels = {{.name = "*", .block_ns = 10000}},

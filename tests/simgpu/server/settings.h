@@ -29,7 +29,7 @@ struct settings {
 	uint32_t copy_mib_per_ms, fill_mib_per_ms, d2d_mib_per_ms;
 	uint32_t memory_answer_us;
 	uint32_t strict_capture;
-	uint32_t mps;
+	uint32_t mps, mps_percentage;
 	uint32_t leaks; /* enum wire_leak */
 	uint64_t slice_us, switch_us, reclaim_us;
 	uint32_t kernel_count;

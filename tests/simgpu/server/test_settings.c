@@ -78,6 +78,8 @@ static void every_key_is_understood(void **state)
 	assert_set(&settings, "d2d_mib_per_ms=1000");
 	assert_set(&settings, "memory_answer_us=3000");
 	assert_set(&settings, "strict_capture=1");
+	assert_set(&settings, "mps=1");
+	assert_set(&settings, "mps_percentage=30");
 	assert_set(&settings, "slice_us=2000");
 	assert_set(&settings, "switch_us=7");
 	assert_set(&settings, "reclaim_us=50000");
@@ -96,6 +98,8 @@ static void every_key_is_understood(void **state)
 	assert_int_equal(settings.d2d_mib_per_ms, 1000);
 	assert_int_equal(settings.memory_answer_us, 3000);
 	assert_int_equal(settings.strict_capture, 1);
+	assert_int_equal(settings.mps, 1);
+	assert_int_equal(settings.mps_percentage, 30);
 	assert_int_equal(settings.slice_us, 2000);
 	assert_int_equal(settings.switch_us, 7);
 	assert_int_equal(settings.reclaim_us, 50000);
