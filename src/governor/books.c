@@ -61,7 +61,6 @@ static void start(struct device *dev, uint64_t now_ns)
 {
 	dev->front = governor_front_of(dev);
 	dev->number = governor_number_of(dev);
-	dev->terms = governor_terms(dev->number);
 	shares_start_bucket(dev, dev->number, now_ns);
 	dev->token = token_join(dev->number);
 	if (dev->token != NULL)
@@ -168,6 +167,29 @@ static void wake_waiting(struct device *dev)
 		token_ring(dev->token, dev->token->slot);
 }
 
+static void read_terms(struct device *dev, uint32_t share_ppm)
+{
+	dev->terms = governor_terms(dev->number);
+	if (dev->token == NULL)
+		return;
+	const struct token_entitlement entitlement = {
+		.guarantee_ppm = share_ppm,
+		.weight = dev->terms.weight,
+		.class = dev->terms.is_latency ? TOKEN_LATENCY : TOKEN_BATCH,
+		.may_borrow = dev->terms.may_borrow,
+	};
+	token_agree(dev->token, &entitlement, dev->terms.quantum_ns);
+}
+
+void books_agree(struct device *dev)
+{
+	if (!dev->is_started)
+		return;
+	read_terms(dev, governor_share(dev->number));
+	if (dev->waiting > 0)
+		wake_waiting(dev);
+}
+
 void books_update(struct device *dev, bool has_waited, uint64_t now_ns)
 {
 	if (!dev->is_started)
@@ -179,9 +201,8 @@ void books_update(struct device *dev, bool has_waited, uint64_t now_ns)
 	if (dev->waiting > 0 && dev->oldest != oldest)
 		wake_waiting(dev);
 	shares_fill(dev, dev->number, now_ns);
+	read_terms(dev, dev->bucket.share_ppm);
 	forgive(dev);
-	if (dev->token != NULL)
-		token_set_guarantee(dev->token, dev->bucket.share_ppm);
 	look_around(dev);
 	books_report(dev, now_ns);
 }

@@ -22,6 +22,9 @@
  * has_waited  all flights are asked for, not only a few */
 void books_update(struct device *dev, bool has_waited, uint64_t now_ns);
 
+/* Share or terms have changed: who waits looks again, and others are told. */
+void books_agree(struct device *dev);
+
 /* Bills what was spent of the credit, and takes back the rest. */
 void books_settle_credit(struct device *dev, uint64_t now_ns);
 

@@ -22,8 +22,8 @@ static struct governor_front *fronts; /* one a device */
 static struct device *devices;
 static _Atomic uint32_t *captures; /* in progress; wiped at fork */
 static _Atomic unsigned device_count;
-/* Pass to children. */
-static struct governor_terms terms_of[MAX_DEVICES];
+/* struct governor_terms in one word, so that nobody reads half of a change. Pass to children. */
+static _Atomic uint64_t terms_of[MAX_DEVICES];
 
 bool governor_init(void)
 {
@@ -68,15 +68,30 @@ struct governor_front *governor_find_front(void)
 	return &fronts[device];
 }
 
+static uint64_t pack(const struct governor_terms *terms)
+{
+	return (uint64_t)(uint32_t)terms->quantum_ns | (uint64_t)(terms->weight & 0xffff) << 32 |
+	       (uint64_t)terms->has_turns << 48 | (uint64_t)terms->may_borrow << 49 |
+	       (uint64_t)terms->is_latency << 50;
+}
+
 struct governor_terms governor_terms(unsigned device)
 {
-	return terms_of[device];
+	uint64_t word = atomic_load_explicit(&terms_of[device], memory_order_relaxed);
+
+	return (struct governor_terms){
+		.has_turns = (word >> 48 & 1) != 0,
+		.may_borrow = (word >> 49 & 1) != 0,
+		.is_latency = (word >> 50 & 1) != 0,
+		.weight = (uint32_t)(word >> 32) & 0xffff,
+		.quantum_ns = (uint32_t)word,
+	};
 }
 
 /* Whether launches on it are any business of ours. */
 static bool is_governed(unsigned device)
 {
-	return governor_share(device) < PPM_WHOLE || terms_of[device].has_turns;
+	return governor_share(device) < PPM_WHOLE || governor_terms(device).has_turns;
 }
 
 void governor_move_credit(struct governor_front *front, _Atomic int64_t *credit_ns)
@@ -169,10 +184,12 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 	shares_tell_group(dev, dev->number, now_ns);
 }
 
-/* A device without a share is not looked at again, until it gets one. */
+/* A device without a share is not looked at again, until it gets one. Others are told at once what
+ * has changed, for this process may not launch for a while. */
 static void set_free(struct device *dev)
 {
 	lock_take(&dev->lock);
+	books_agree(dev);
 	struct governor_front *front = governor_front_of(dev);
 	bool is_free = !is_governed(governor_number_of(dev));
 	atomic_store_explicit(&front->is_free, is_free, memory_order_relaxed);
@@ -183,7 +200,7 @@ static void set_free(struct device *dev)
 
 void governor_set_terms(unsigned device, const struct governor_terms *terms)
 {
-	terms_of[device] = *terms;
+	atomic_store_explicit(&terms_of[device], pack(terms), memory_order_relaxed);
 	set_free(&devices[device]);
 }
 

@@ -85,11 +85,14 @@ void governor_look_again(void);
 #define GOVERNOR_DEFAULT_BURST_NS (20 * UINT64_C(1000000))
 void governor_set_burst(unsigned device, uint64_t burst_ns);
 
-/* What else was agreed on for a device. Before the first launch; passes to children. */
+/* What else was agreed on for a device. Acts on launches that wait, and on others when they next
+ * have to ask: a millisecond of work later at most. Passes to children. */
 struct governor_terms {
-	bool has_turns;  /* goes by turns with others though it has no share */
-	bool may_borrow; /* may use what is idle beyond its share, where others can be seen */
-	bool is_latency; /* goes without the token while it has GPU time */
+	bool has_turns;      /* goes by turns with others though it has no share */
+	bool may_borrow;     /* may use what is idle beyond its share, where others can be seen */
+	bool is_latency;     /* goes without the token while it has GPU time */
+	uint32_t weight;     /* 1 .. 10000: its part of what guarantees leave; 0 is 1 */
+	uint64_t quantum_ns; /* how long its turns are, about; below 2^32; 0: the usual */
 };
 void governor_set_terms(unsigned device, const struct governor_terms *terms);
 

@@ -15,6 +15,7 @@
 /* What the governor would keep without the partition. Passes to children. */
 static struct {
 	_Atomic uint32_t ppm; /* 0: no partition */
+	uint32_t made_for_ppm;
 	unsigned sms, chosen; /* the percentage of MPS as millionths of a million */
 	bool is_by_mps;
 } partitioned[CONFIG_MAX_DEVICES];
@@ -104,6 +105,7 @@ static bool keep_by_mps(unsigned device, uint32_t ppm, enum config_mechanism mec
 	partitioned[device].sms = PPM_WHOLE;
 	partitioned[device].chosen = mps_begun()->ppm;
 	partitioned[device].is_by_mps = true;
+	partitioned[device].made_for_ppm = ppm;
 	atomic_store(&partitioned[device].ppm, ppm);
 	uint32_t duty_ppm = duty_of(device, ppm);
 	governor_tighten_share(device, duty_ppm);
@@ -149,6 +151,7 @@ static bool partition(unsigned device, uint32_t ppm, bool is_exact, unsigned sms
 		return false;
 	partitioned[device].sms = sms;
 	partitioned[device].chosen = choice.sm_count;
+	partitioned[device].made_for_ppm = ppm;
 	atomic_store(&partitioned[device].ppm, ppm);
 	governor_tighten_share(device, choice.duty_ppm);
 	partition_wish(device, choice.sm_count, keep_by_time);
@@ -182,12 +185,19 @@ void share_tighten(unsigned device, uint32_t ppm)
 	governor_tighten_share(device, duty_of(device, ppm));
 }
 
-void share_change(unsigned device, uint32_t ppm)
+enum share_room share_change(unsigned device, uint32_t ppm)
 {
-	if (!has_partition(device)) {
-		governor_set_share(device, ppm);
-		return;
-	}
-	atomic_store(&partitioned[device].ppm, ppm);
-	governor_set_share(device, duty_of(device, ppm));
+	bool has_one;
+
+	/* It may be given up meanwhile, which only tightens. */
+	do {
+		has_one = has_partition(device);
+		if (has_one)
+			atomic_store(&partitioned[device].ppm, ppm);
+		governor_set_share(device, has_one ? duty_of(device, ppm) : ppm);
+	} while (has_one != has_partition(device));
+	uint32_t made_for_ppm = partitioned[device].made_for_ppm;
+	if (!has_one || ppm == made_for_ppm)
+		return SHARE_IN_FULL;
+	return ppm < made_for_ppm ? SHARE_IN_PART_OF_TIME : SHARE_TOO_LARGE;
 }

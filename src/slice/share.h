@@ -27,8 +27,13 @@ bool share_is_by_mps(unsigned device);
 /* The same later on, when a partition can no longer be changed. Threads: any. */
 void share_tighten(unsigned device, uint32_t ppm);
 
-/* The share becomes that, be it more or less; with a partition or MPS no more than that has.
- * Threads: one caller. */
-void share_change(unsigned device, uint32_t ppm);
+/* The share becomes that, be it more or less; with a partition or MPS no more than that has, which
+ * it tells. Threads: one caller. */
+enum share_room {
+	SHARE_IN_FULL,
+	SHARE_IN_PART_OF_TIME, /* the partition keeps its size, time takes off the rest */
+	SHARE_TOO_LARGE        /* the partition cannot grow: it gets all of that */
+};
+enum share_room share_change(unsigned device, uint32_t ppm);
 
 #endif

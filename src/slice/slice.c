@@ -48,6 +48,7 @@ struct limits {
 	uint64_t quota_bytes;
 	uint64_t burst_ns;
 	uint32_t share_ppm;
+	struct governor_terms terms;
 };
 
 /* Each device as it was found. Passes to children. */
@@ -61,7 +62,8 @@ static struct {
 /* Everything starts without limit; each value that counts can only tighten it. */
 static struct limits limits_of(const struct config *config, unsigned device)
 {
-	struct limits limits = {LEDGER_UNLIMITED, UINT64_MAX, PPM_WHOLE};
+	struct limits limits = {
+		.quota_bytes = LEDGER_UNLIMITED, .burst_ns = UINT64_MAX, .share_ppm = PPM_WHOLE};
 
 	for (unsigned i = 0; i < config->value_count; i++) {
 		const struct config_value *value = &config->values[i];
@@ -81,6 +83,7 @@ static struct limits limits_of(const struct config *config, unsigned device)
 			limits.burst_ns = value->burst_ns;
 		}
 	}
+	limits.terms = turns_terms_of(config, &known[device].identity, limits.share_ppm);
 	return limits;
 }
 
@@ -100,8 +103,9 @@ static uint32_t wished_share(unsigned device)
 
 /* The program may wish meanwhile, and then tightens what it finds: a wish that came too late to be
  * seen here must not be lost by what is set here. */
-static void set_limits(unsigned device, struct limits limits)
+static enum share_room set_limits(unsigned device, struct limits limits)
 {
+	enum share_room room;
 	uint64_t bytes;
 	uint32_t ppm;
 
@@ -111,11 +115,13 @@ static void set_limits(unsigned device, struct limits limits)
 	} while (bytes != wished_bytes(device));
 	do {
 		ppm = wished_share(device);
-		share_change(device, ppm < limits.share_ppm ? ppm : limits.share_ppm);
+		room = share_change(device, ppm < limits.share_ppm ? ppm : limits.share_ppm);
 	} while (ppm != wished_share(device));
 	governor_set_burst(device,
 		limits.burst_ns == UINT64_MAX ? GOVERNOR_DEFAULT_BURST_NS : limits.burst_ns);
+	turns_change(device, &limits.terms);
 	known[device].limits = limits;
+	return room;
 }
 
 static bool apply_to_device(unsigned device, const struct config_device *identity)
@@ -133,7 +139,7 @@ static bool apply_to_device(unsigned device, const struct config_device *identit
 	struct limits limits = limits_of(entry_config(), device);
 	share_set(device, limits.share_ppm, config_mechanism_of(entry_config(), identity),
 		(uint32_t)sms);
-	set_limits(device, limits);
+	(void)set_limits(device, limits);
 	return true;
 }
 
@@ -241,7 +247,7 @@ static enum state apply(unsigned count, const struct config_device identities[],
 		reason = apply_to_devices(count, identities);
 	if (reason == NULL) {
 		for (unsigned i = 0; i < count; i++)
-			turns_set(i, &identities[i]);
+			turns_set(i, &known[i].limits.terms);
 		governor_set_device_count(count);
 		atomic_store_explicit(&slice_device_count, count, memory_order_release);
 		return RESOLVED;
@@ -323,30 +329,44 @@ static struct limits stricter(struct limits a, const struct limits *b)
 		a.share_ppm = b->share_ppm;
 	if (b->burst_ns < a.burst_ns)
 		a.burst_ns = b->burst_ns;
+	a.terms = turns_stricter(a.terms, &b->terms);
 	return a;
 }
 
 static bool is_same(const struct limits *a, const struct limits *b)
 {
 	return a->quota_bytes == b->quota_bytes && a->share_ppm == b->share_ppm &&
-	       a->burst_ns == b->burst_ns;
+	       a->burst_ns == b->burst_ns && turns_are_same(&a->terms, &b->terms);
 }
 
-enum slice_change slice_apply_again(const struct config *config, bool may_loosen)
+static unsigned apply_again(const struct config *config, unsigned device, bool may_loosen)
+{
+	static const unsigned changes[] = {
+		[SHARE_IN_FULL] = SLICE_CHANGED,
+		[SHARE_IN_PART_OF_TIME] = SLICE_CHANGED | SLICE_PART_OF_TIME,
+		[SHARE_TOO_LARGE] = SLICE_CHANGED | SLICE_SHARE_TOO_BIG,
+	};
+	struct limits before = known[device].limits, wanted = limits_of(config, device);
+
+	if (!turns_may_change(device))
+		wanted.terms = before.terms;
+	struct limits limits = may_loosen ? wanted : stricter(wanted, &before);
+	unsigned change = is_same(&limits, &wanted) ? 0 : SLICE_HELD_BACK;
+	if (!is_same(&limits, &before)) {
+		enum share_room room = set_limits(device, limits);
+		bool is_same_share = limits.share_ppm == before.share_ppm;
+		change |= changes[is_same_share ? SHARE_IN_FULL : room];
+	}
+	return change;
+}
+
+unsigned slice_apply_again(const struct config *config, bool may_loosen)
 {
 	unsigned count = atomic_load_explicit(&slice_device_count, memory_order_acquire);
-	enum slice_change change = SLICE_UNCHANGED;
+	unsigned change = 0;
 
-	for (unsigned i = 0; i < count; i++) {
-		struct limits wanted = limits_of(config, i);
-		struct limits limits = may_loosen ? wanted : stricter(wanted, &known[i].limits);
-		if (!is_same(&limits, &known[i].limits)) {
-			set_limits(i, limits);
-			change = change == SLICE_UNCHANGED ? SLICE_CHANGED : change;
-		}
-		if (!is_same(&limits, &wanted))
-			change = SLICE_HELD_BACK;
-	}
+	for (unsigned i = 0; i < count; i++)
+		change |= apply_again(config, i, may_loosen);
 	return change;
 }
 

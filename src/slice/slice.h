@@ -48,16 +48,16 @@ static inline bool slice_is_only_device(void)
  * before the driver tells its devices. Threads: any. */
 bool slice_find(const uint8_t uuid[CONFIG_UUID_LEN], CUdevice *ret_device) MUST_CHECK;
 
-/* Sets every limit again, as other settings say, which only one thread does at a time. What the
- * program has asked for through cuslice.h stays.
- * may_loosen  false: no limit becomes looser
+/* Sets every limit and all terms of turns again, as other settings say, which only one thread does
+ * at a time. What the program has asked for through cuslice.h stays.
+ * may_loosen  false: nothing becomes looser
+ * Returns what has come of it: SLICE_* together, 0 where nothing has changed.
  */
-enum slice_change {
-	SLICE_UNCHANGED,
-	SLICE_CHANGED,
-	SLICE_HELD_BACK, /* something would have become looser, the rest is done */
-};
-enum slice_change slice_apply_again(const struct config *config, bool may_loosen);
+#define SLICE_CHANGED       1u
+#define SLICE_HELD_BACK     2u /* something would have become looser, the rest is done */
+#define SLICE_PART_OF_TIME  4u /* a partition keeps its size, and has less than all of the time */
+#define SLICE_SHARE_TOO_BIG 8u /* a partition would have to grow */
+unsigned slice_apply_again(const struct config *config, bool may_loosen);
 
 /* False where the settings of the start named no devices by number, so none was found out. */
 bool slice_knows_numbers(void);

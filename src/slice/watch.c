@@ -79,6 +79,31 @@ static const char *objection_to(const struct config *policy)
 	return NULL;
 }
 
+static void tell_change(unsigned change)
+{
+	char text[sizeof(watch->news)] = "";
+	size_t len = 0;
+
+	if ((change & SLICE_HELD_BACK) != 0)
+		len += (size_t)snprintf(text, sizeof(text),
+			"the policy has become looser, but "
+			"this program may have written it itself; what it had before holds until "
+			"it is started again");
+	if ((change & SLICE_SHARE_TOO_BIG) != 0)
+		snprintf(text + len, sizeof(text) - len,
+			"%sthe compute share is larger than the "
+			"partition of SMs, which keeps its size until the program is started "
+			"again",
+			len > 0 ? "; " : "");
+	if (text[0] != '\0')
+		set_news(LOG_WARN, text);
+	else if ((change & SLICE_PART_OF_TIME) != 0)
+		set_news(LOG_INFO, "the policy has changed, and acts; the partition of SMs keeps "
+				   "its size, and has less of the time");
+	else if (change != 0)
+		set_news(LOG_INFO, "the policy has changed, and acts");
+}
+
 static void follow_policy(void)
 {
 	char text[sizeof(watch->news)];
@@ -90,14 +115,7 @@ static void follow_policy(void)
 		set_news(LOG_WARN, text);
 		return;
 	}
-	bool is_trusted = config_policy_is_trusted(&watch->policy);
-	enum slice_change change = slice_apply_again(&watch->policy, is_trusted);
-	if (change == SLICE_HELD_BACK)
-		set_news(LOG_WARN, "the policy has become looser, but this program may have "
-				   "written it itself; what it had before holds until it is "
-				   "started again");
-	else if (change == SLICE_CHANGED)
-		set_news(LOG_INFO, "the policy has changed, and acts");
+	tell_change(slice_apply_again(&watch->policy, config_policy_is_trusted(&watch->policy)));
 }
 
 /* A list of other files has another print too, so it is read once more before it counts as dealt

@@ -100,16 +100,18 @@ static struct token_slot *slot_of(struct token_seat *seat)
 	return &seat->segment->slots[seat->slot];
 }
 
-void token_set_guarantee(struct token_seat *seat, uint32_t guarantee_ppm)
+void token_agree(
+	struct token_seat *seat, const struct token_entitlement *entitlement, uint64_t quantum_ns)
 {
-	struct token_entitlement now = token_unpack(word_load(&slot_of(seat)->entitlement));
+	struct token_entitlement now = *entitlement;
 
-	if (guarantee_ppm >= PPM_WHOLE)
-		guarantee_ppm = 0;
-	if (now.guarantee_ppm == guarantee_ppm)
-		return;
-	now.guarantee_ppm = guarantee_ppm;
-	word_store(&slot_of(seat)->entitlement, token_pack(&now));
+	if (now.guarantee_ppm >= PPM_WHOLE)
+		now.guarantee_ppm = 0;
+	/* All others have read the line: it is not written without need. */
+	uint64_t word = token_pack(&now);
+	if (word_load(&slot_of(seat)->entitlement) != word)
+		word_store(&slot_of(seat)->entitlement, word);
+	seat->quantum_ns = quantum_ns != 0 ? quantum_ns : TOKEN_QUANTUM_NS;
 }
 
 _Atomic int64_t *token_credit(struct token_seat *seat)

@@ -9,7 +9,7 @@
 
 #include "token/token_protocol.h"
 
-/* What is asked for at a device. Passes to children. */
+/* What is asked for at a device until token_agree(). Passes to children. */
 struct token_request {
 	struct token_entitlement entitlement;
 	uint64_t group;      /* a hash of whom it spends its share with; 0: of nobody else */
@@ -27,8 +27,10 @@ void token_name_device(unsigned device, const char *path, const struct token_req
  * Threads: any. All that follow: one at a time for a seat. */
 struct token_seat *token_join(unsigned device);
 
-/* From now on it has this guarantee; none where that is the whole. */
-void token_set_guarantee(struct token_seat *seat, uint32_t guarantee_ppm);
+/* From now on this is asked for, in place of what the request said; no guarantee where that is the
+ * whole. Others go by it at their next look. quantum_ns 0: TOKEN_QUANTUM_NS. */
+void token_agree(
+	struct token_seat *seat, const struct token_entitlement *entitlement, uint64_t quantum_ns);
 
 /* What may be spent without asking: token_take_credit() and others' revoking go there. */
 _Atomic int64_t *token_credit(struct token_seat *seat);

@@ -9,6 +9,7 @@
  *   init         cuInit, and the primary context of device 0
  *   alloc MIB    free         the newest is freed first
  *   info         free and total MiB
+ *   launch       a kernel, and waits for it
  *   user UID     becomes another user
  *   fork         a child obeys from now on, until `end`; then it is the parent again
  *   exec         this program once more, from its beginning
@@ -81,6 +82,14 @@ static size_t free_mib(size_t *ret_total)
 	return free_bytes / MIB;
 }
 
+static CUresult launch_one(void)
+{
+	CUmodule module;
+
+	CUresult res = launch(&cu, load_kernel(&cu, &module), NULL);
+	return res == CUDA_SUCCESS ? cu.cuCtxSynchronize() : res;
+}
+
 /* A part of the device is for this model. What the weights and the peak of a first run leave of it
  * becomes the cache; somebody else who gives memory back meanwhile would spoil the measure. */
 static void profile(size_t weights, size_t peak, size_t percent)
@@ -125,6 +134,8 @@ static void obey(const char *program, char *command)
 	} else if (strcmp(word, "info") == 0) {
 		size_t left = free_mib(&total);
 		say("info %zu %zu", left, total);
+	} else if (strcmp(word, "launch") == 0) {
+		say("launch %d", (int)launch_one());
 	} else if (strcmp(word, "user") == 0) {
 		become_user((uid_t)numbers[0]);
 		say("user %u", (unsigned)geteuid());

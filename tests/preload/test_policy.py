@@ -5,6 +5,7 @@
 # A policy that changes while programs run: it acts within 50 ms, as far as it is understood and may
 # loosen. By the library itself, but for the folder of its policy. Measures time.
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ from gpu_time import MS, Watch, sleep_until
 from harness import OUT_OF_MEMORY, client
 
 LIBRARY = os.environ["PRELOAD_WITH_POLICY"]
+TWINS = str(harness.CLIENTS / "libclient_partition_twins.so")
 FOLDER = pathlib.Path(os.environ["PRELOAD_POLICY"])
 ACTS_WITHIN_NS = 50 * MS
 # Root's folder may loosen, if root is the machine's own: /proc/self/ns/user has that number.
@@ -43,6 +45,7 @@ class PolicyCase(harness.Case):
 
     def start(self, name, *arguments, **settings):
         environment = self.machine.environment(settings, libraries=(LIBRARY,))
+        environment["SIMGPU_TWINS"] = TWINS
         process = subprocess.Popen([client(name), *arguments], env=environment, text=True,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
@@ -63,6 +66,16 @@ class PolicyCase(harness.Case):
         tenant.stdin.flush()
         return tenant.stdout.readline().rstrip("\n")
 
+    def start_busy(self, name="share", arguments=("queue", "20000"), **settings):
+        """It, and a time from which on its burst is spent."""
+        process = self.start(name, *arguments, **settings)
+        began_ns = time.monotonic_ns()
+        while self.watch.percent(began_ns, time.monotonic_ns(), process.pid) == 0:
+            self.assertIsNone(process.poll(), "it has ended")
+            self.assertLess(time.monotonic_ns() - began_ns, harness.PATIENCE_S * 1000 * MS)
+            time.sleep(0.01)
+        return process, time.monotonic_ns() + 200 * MS
+
     def uses(self, percent, from_ns, span_ns=500 * MS, off=3.0, pids=()):
         """That the use of the GPU is so from 50 ms after a change on, over some time."""
         begin_ns = from_ns + ACTS_WITHIN_NS
@@ -74,15 +87,6 @@ class PolicyCase(harness.Case):
 
 
 class Share(PolicyCase):
-    def start_busy(self, **settings):
-        process = self.start("share", "queue", "20000", **settings)
-        began_ns = time.monotonic_ns()
-        while self.watch.percent(began_ns, time.monotonic_ns()) == 0:
-            self.assertIsNone(process.poll(), "it has ended")
-            self.assertLess(time.monotonic_ns() - began_ns, harness.PATIENCE_S * 1000 * MS)
-            time.sleep(0.01)
-        return process, time.monotonic_ns() + 200 * MS
-
     def test_less_acts_at_once(self):
         self.write("compute = 50%")
         _, began_ns = self.start_busy()
@@ -155,6 +159,99 @@ class Share(PolicyCase):
         process.kill()
         self.assertRegex(process.communicate()[1],
                          r"^cuslice\[\d+\] config: the policy has become looser, but [^\n]*\n$")
+
+
+class Turns(PolicyCase):
+    """Weight, class and borrow, of tenants that are at work."""
+
+    def parts(self, tenants, from_ns, wanted, within=6):
+        """Of what all use from 50 ms after a change on, in percent."""
+        begin_ns, end_ns = from_ns + ACTS_WITHIN_NS, from_ns + ACTS_WITHIN_NS + 600 * MS
+        sleep_until(end_ns + 5 * MS)
+        used = [self.watch.percent(begin_ns, end_ns, tenant.pid) for tenant in tenants]
+        self.assertGreater(sum(used), 5)
+        found = [100 * use / sum(used) for use in used]
+        print(f"{wanted}: {found}")
+        for percent, part in zip(wanted, found):
+            self.assertLess(abs(percent - part), within, f"{found}, not {wanted}")
+
+    def says(self, from_ns, **wanted):
+        """That 50 ms after a change a tenant with this share asks others for this."""
+        sleep_until(from_ns + ACTS_WITHIN_NS)
+        explain = self.machine.run(str(harness.CUSLICE), "explain", "--json")
+        tenants = [tenant for gpu in json.loads(self.finished(explain))["gpus"]
+                   for tenant in gpu["tenants"]]
+        self.assertIn(wanted, [{key: tenant[key] for key in wanted} for tenant in tenants])
+
+    def test_weights(self):
+        """Made less, and as they were where the policy may loosen."""
+        pair = [self.start_busy(WEIGHT=weight) for weight in ("300", "100")]
+        tenants = [tenant for tenant, _ in pair]
+        self.parts(tenants, pair[1][1], [75, 25])
+        self.parts(tenants, self.write("weight = 100"), [50, 50])
+        (FOLDER / "site.ini").unlink()
+        self.parts(tenants, time.monotonic_ns(), [75, 25] if MAY_LOOSEN else [50, 50])
+
+    def test_weight_comes_to_programs_that_had_nothing(self):
+        """They took no turns. One with a share goes on having that."""
+        pair = [self.start_busy(**settings) for settings in ({}, {"COMPUTE": "40%"})]
+        self.write("weight = 100")
+        self.parts([tenant for tenant, _ in pair], pair[1][1], [60, 40])
+
+    def test_borrowing_ends(self):
+        self.write("borrow = yes")
+        _, began_ns = self.start_busy(COMPUTE="30%")
+        self.uses(98, began_ns, off=20)  # or as fast as the host launches
+        self.uses(30, self.write("borrow = no"), off=5)
+        self.says(0, guarantee_ppm=300000, borrow=False)
+
+    @unittest.skipUnless(MAY_LOOSEN, "only root's policy may loosen")
+    def test_borrowing_begins(self):
+        self.write("borrow = no")
+        _, began_ns = self.start_busy(COMPUTE="30%")
+        self.uses(30, began_ns)
+        self.uses(98, self.write("borrow = yes"), off=20)  # or as fast as the host launches
+
+    def test_others_see_what_an_idle_tenant_asks_for(self):
+        """It launches no more, and yet they go by its class and weight."""
+        self.write("class = latency\nweight = 70")
+        tenant = self.tenant()
+        self.assertEqual(self.tell(tenant, "launch"), "launch 0")
+        self.says(0, weight=70, **{"class": "latency"})
+        self.says(self.write("weight = 30"), weight=30, **{"class": "batch"})
+
+    def test_looser_terms_of_a_policy_that_the_program_may_have_written(self):
+        self.write("weight = 50")
+        FOLDER.chmod(0o777)
+        process, began_ns = self.start_busy()
+        sleep_until(began_ns)
+        self.says(self.write("weight = 60\nclass = latency\nborrow = yes"),
+                  weight=50, borrow=False, **{"class": "batch"})
+        self.says(self.write("weight = 40\nclass = latency"), weight=40, **{"class": "batch"})
+        process.kill()
+        self.assertRegex(process.communicate()[1],
+                         r"^cuslice\[\d+\] config: the policy has become looser, but [^\n]*\n$")
+
+
+class Partition(PolicyCase):
+    def start_confined(self):
+        self.machine.simgpu("set", "kernel.cuslice_census=10us")
+        return self.start_busy("partition", ("busy", "20000"), MECHANISM="sm", LOG="info")
+
+    def test_less_takes_time_off_and_more_makes_no_larger_one(self):
+        self.write("compute = 50%")
+        process, began_ns = self.start_confined()
+        sleep_until(began_ns)
+        self.uses(98, began_ns, off=20)  # of the time, on half of the SMs
+        self.uses(25, self.write("compute = 12.5%") + 200 * MS)
+        if MAY_LOOSEN:
+            self.uses(98, self.write("compute = 75%"), off=20)
+        process.kill()
+        said = process.communicate()[1]
+        self.assertIn("the partition of SMs keeps its size, and has less of the time", said)
+        self.assertEqual("is larger than the partition of SMs, which keeps its size" in said,
+                         MAY_LOOSEN, said)
+        self.assertEqual(self.machine.account()["processes"][0]["sms"], "0-63")
 
 
 class Quota(PolicyCase):

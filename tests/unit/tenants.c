@@ -78,10 +78,12 @@ struct token_seat *token_join(unsigned device)
 	return &tenants[device].seat;
 }
 
-void token_set_guarantee(struct token_seat *seat, uint32_t guarantee_ppm)
+void token_agree(
+	struct token_seat *seat, const struct token_entitlement *entitlement, uint64_t quantum_ns)
 {
 	(void)seat;
-	(void)guarantee_ppm;
+	(void)entitlement;
+	(void)quantum_ns;
 }
 
 _Atomic int64_t *token_credit(struct token_seat *seat)

@@ -15,6 +15,7 @@
 #include "slice/watch.h"
 #include "token/token.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,12 +201,79 @@ static void damaged_credit_makes_no_bill_that_is_never_paid(void **state)
 	in_a_process(damage_credit);
 }
 
+static struct token_entitlement entitlement(void)
+{
+	const struct token_seat *seat = token_join(0);
+
+	return token_unpack(word_load(&seat->segment->slots[seat->slot].entitlement));
+}
+
+static void change_terms(void)
+{
+	const struct governor_terms terms = {.has_turns = true,
+		.may_borrow = true,
+		.is_latency = true,
+		.weight = 7,
+		.quantum_ns = 2 * NS_PER_MS};
+
+	launch(1);
+	MUST(entitlement().guarantee_ppm == HALF && entitlement().class == TOKEN_BATCH);
+	governor_set_terms(0, &terms);
+	MUST(entitlement().weight == 7 && entitlement().class == TOKEN_LATENCY);
+	MUST(entitlement().may_borrow && entitlement().guarantee_ppm == HALF);
+	MUST(token_join(0)->quantum_ns == 2 * NS_PER_MS);
+	governor_set_share(0, HALF / 2);
+	MUST(entitlement().guarantee_ppm == HALF / 2 && entitlement().weight == 7);
+	governor_set_share(0, PPM_WHOLE);
+	MUST(entitlement().guarantee_ppm == 0);
+	launch(1);
+	governor_set_terms(0, &(struct governor_terms){0});
+	MUST(entitlement().class == TOKEN_BATCH && !entitlement().may_borrow);
+	launch(100);
+}
+
+static void what_is_asked_for_changes_at_once(void **state)
+{
+	(void)state;
+	in_a_process(change_terms);
+}
+
+static void *begin_to_borrow(void *unused)
+{
+	(void)unused;
+	clock_sleep_ns(100 * NS_PER_MS);
+	governor_set_terms(0, &(struct governor_terms){.may_borrow = true});
+	return NULL;
+}
+
+/* All of its time is spent, and a millionth of the device makes a microsecond in a second. */
+static void wait_for_time(void)
+{
+	pthread_t thread;
+
+	governor_set_burst(0, NS_PER_MS);
+	governor_set_share(0, 1);
+	MUST(pthread_create(&thread, NULL, begin_to_borrow, NULL) == 0);
+	uint64_t begin_ns = clock_now_ns();
+	launch(100000);
+	MUST(clock_now_ns() - begin_ns >= 50 * NS_PER_MS);
+	pthread_join(thread, NULL);
+}
+
+static void launch_that_waits_goes_when_it_may_borrow(void **state)
+{
+	(void)state;
+	in_a_process(wait_for_time);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(first_launch_and_change_of_the_share_go_on),
+		CASE(what_is_asked_for_changes_at_once),
+		CASE(launch_that_waits_goes_when_it_may_borrow),
 		CASE(damaged_credit_makes_no_bill_that_is_never_paid),
 	};
 

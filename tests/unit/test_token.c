@@ -89,11 +89,15 @@ static void alone(void)
 	MUST(token_join(DEVICE) == seat && seat->slot == 0 && !token_has_others(seat));
 	MUST(token_rate_ppm(seat) == 300000);
 	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0 && token_is_held(seat));
-	token_set_guarantee(seat, 200000);
-	MUST(token_rate_ppm(seat) == 200000);
-	token_set_guarantee(seat, 1000000);
-	MUST(token_unpack(word_load(&seat->segment->slots[0].entitlement)).guarantee_ppm == 0);
-	token_set_guarantee(seat, 300000);
+	struct token_entitlement wanted = {200000, 9, TOKEN_LATENCY, true}, found;
+	token_agree(seat, &wanted, 2 * NS_PER_MS);
+	MUST(token_rate_ppm(seat) == 200000 && seat->quantum_ns == 2 * NS_PER_MS);
+	wanted.guarantee_ppm = 1000000;
+	token_agree(seat, &wanted, 0);
+	found = token_unpack(word_load(&seat->segment->slots[0].entitlement));
+	MUST(found.guarantee_ppm == 0 && found.weight == 9 && found.class == TOKEN_LATENCY &&
+		found.may_borrow && seat->quantum_ns == TOKEN_QUANTUM_NS);
+	token_agree(seat, &request.entitlement, request.quantum_ns);
 	MUST(token_rate_ppm(seat) == 300000);
 }
 
