@@ -150,7 +150,7 @@ void books_report(struct device *dev, uint64_t now_ns)
 	if (dev->oldest != NULL && drained_at_ns < (int64_t)now_ns && !books_may_hang(dev, now_ns))
 		drained_at_ns = (int64_t)(now_ns + LATE_AGAIN_NS);
 	token_publish(dev->token, (uint64_t)dev->granted_ns,
-		drained_at_ns > 0 ? (uint64_t)drained_at_ns : 0);
+		drained_at_ns > 0 ? (uint64_t)drained_at_ns : 0, now_ns);
 }
 
 /* What was borrowed is not owed. */

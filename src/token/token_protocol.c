@@ -243,10 +243,22 @@ void token_bill(struct token_seat *seat, int64_t used_ns)
 		newest = word_load(&seat->segment->newest_v);
 }
 
-void token_publish(const struct token_seat *seat, uint64_t granted_ns, uint64_t drained_at_ns)
+/* Whether the process has long had nothing on the device, and wanted nothing. */
+static void note_pause(struct token_seat *seat, uint64_t now_ns)
+{
+	uint64_t drained_at_ns = word_load(&own(seat)->drained_at_ns);
+
+	if (now_ns > greater(seat->wanted_at_ns, drained_at_ns) + PAUSE_NS)
+		seat->has_paused = true;
+}
+
+/* One that was stopped may have let a launch go before anybody looks at what it claims. */
+void token_publish(
+	struct token_seat *seat, uint64_t granted_ns, uint64_t drained_at_ns, uint64_t now_ns)
 {
 	struct token_slot *slot = own(seat);
 
+	note_pause(seat, now_ns);
 	word_store(&slot->drained_at_ns, drained_at_ns);
 	word_store(&slot->granted_ns, granted_ns);
 }
@@ -391,18 +403,21 @@ static void limit_claim(struct token_seat *seat, uint64_t now_ns)
 	}
 	if (active == 0)
 		least_v = lesser(word_load(&segment->newest_v), V_MOST);
-	if (now_ns > greater(seat->rested_at_ns, word_load(&slot->drained_at_ns)) + PAUSE_NS)
+	note_pause(seat, now_ns);
+	if (seat->has_paused)
 		claim_v = 2 * span_of(seat, active > 0 ? active : 1);
 	if (least_v > claim_v && v_of(slot) < least_v - claim_v)
 		word_store(&slot->v, least_v - claim_v);
+	seat->has_paused = false;
 }
 
 static void set_want(struct token_seat *seat, enum token_want want, uint64_t now_ns)
 {
 	struct token_slot *slot = own(seat);
 
-	if (word_load(&slot->wants) == TOKEN_IDLE || !is_awake(slot, now_ns))
+	if (word_load(&slot->wants) == TOKEN_IDLE || !is_awake(slot, now_ns) || seat->has_paused)
 		limit_claim(seat, now_ns);
+	seat->wanted_at_ns = now_ns;
 	word_store(&slot->wants, want);
 	word_store(&slot->seen_at_ns, now_ns);
 }
@@ -554,7 +569,7 @@ uint64_t token_ask(
 void token_rest(struct token_seat *seat, uint64_t now_ns)
 {
 	seat->waits_since_ns = 0;
-	seat->rested_at_ns = now_ns;
+	seat->wanted_at_ns = now_ns;
 	word_store(&own(seat)->wants, TOKEN_IDLE);
 }
 

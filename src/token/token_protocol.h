@@ -60,7 +60,8 @@ struct token_seat {
 
 	uint64_t turn_v;         /* our v when the turn began */
 	bool has_turn;           /* we held the token when we last looked */
-	uint64_t rested_at_ns;   /* when no launch waited any more */
+	uint64_t wanted_at_ns;   /* when a launch was last known to wait */
+	bool has_paused;         /* it was idle or stopped since then, and has no old claims */
 	uint64_t waits_since_ns; /* for the token, or for others' work; 0: does not */
 	/* What was last seen of the holder. */
 	struct token_eye {
@@ -92,7 +93,8 @@ void token_bill(struct token_seat *seat, int64_t used_ns);
 
 /* Tells others what we have on the device: credit that launches may now spend unasked, and when
  * all that was let go before should have ended. */
-void token_publish(const struct token_seat *seat, uint64_t granted_ns, uint64_t drained_at_ns);
+void token_publish(
+	struct token_seat *seat, uint64_t granted_ns, uint64_t drained_at_ns, uint64_t now_ns);
 
 /* Takes what is left of the credit; less than it is where others revoked it. */
 int64_t token_take_credit(_Atomic int64_t *credit_ns);

@@ -147,7 +147,7 @@ static void killed(void)
 		struct token_seat *own = token_join(DEVICE);
 		MUST(own != NULL && own->slot != slot && token_has_others(own));
 		MUST(token_ask(own, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0);
-		token_publish(own, 0, clock_now_ns() + 3600 * NS_PER_S);
+		token_publish(own, 0, clock_now_ns() + 3600 * NS_PER_S, clock_now_ns());
 		for (;;)
 			pause();
 	}

@@ -114,7 +114,7 @@ static void settle(struct tenant *tenant)
 	spend(tenant, tenant->looked_at_ns, (int64_t)tenant->granted_ns - left_ns);
 	tenant->granted_ns = 0;
 	tenant->looked_at_ns = now_ns;
-	token_publish(&tenant->seat, 0, tenant->drained_at_ns);
+	token_publish(&tenant->seat, 0, tenant->drained_at_ns, now_ns);
 }
 
 static void grant(struct tenant *tenant)
@@ -127,7 +127,7 @@ static void grant(struct tenant *tenant)
 	tenant->granted_ns = IN_FLIGHT_NS - queued_ns;
 	if (tenant->granted_ns > turn_ns)
 		tenant->granted_ns = turn_ns;
-	token_publish(&tenant->seat, tenant->granted_ns, tenant->drained_at_ns);
+	token_publish(&tenant->seat, tenant->granted_ns, tenant->drained_at_ns, now_ns);
 	atomic_store(&slot_of(tenant)->credit_ns, (int64_t)tenant->granted_ns);
 }
 
@@ -173,7 +173,7 @@ static bool launches(struct tenant *tenant)
 	/* It runs after what others have there. */
 	uint64_t others_ns = token_others_drain_ns(&tenant->seat, now_ns);
 	spend(tenant, others_ns > now_ns ? others_ns : now_ns, (int64_t)tenant->kernel_ns);
-	token_publish(&tenant->seat, 0, tenant->drained_at_ns);
+	token_publish(&tenant->seat, 0, tenant->drained_at_ns, now_ns);
 	if (tenant->class != TOKEN_LATENCY)
 		grant(tenant);
 	token_rest(&tenant->seat, now_ns);
@@ -423,7 +423,7 @@ static void end_tenant(struct tenant *tenant, enum end end, struct left left)
 	tenant->on_device_ns += left.work_ns;
 	if (left.is_known)
 		spend(tenant, now_ns, (int64_t)left.work_ns);
-	token_publish(&tenant->seat, tenant->granted_ns, tenant->drained_at_ns);
+	token_publish(&tenant->seat, tenant->granted_ns, tenant->drained_at_ns, now_ns);
 	if (end == HANGS)
 		tenant->on_device_ns += 5 * NS_PER_S;
 	/* The driver ends the work of the dead. */
