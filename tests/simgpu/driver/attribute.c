@@ -91,6 +91,8 @@ static int attribute(const struct device *device, CUdevice_attribute attrib)
 		return (int)device->info->pci_bus;
 	case CU_DEVICE_ATTRIBUTE_MULTI_GPU_BOARD_GROUP_ID:
 		return device->index;
+	case CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH:
+		return device->info->cc_major >= 9;
 	default:
 		return constants[attrib];
 	}

@@ -5,6 +5,7 @@
  */
 #include "launch.h"
 
+#include "cluster.h"
 #include "context.h"
 #include "entry.h"
 #include "event.h"
@@ -35,6 +36,11 @@ static uint32_t blocks_per_sm(CUfunction function, const struct launch *launch)
 	return function_blocks_per_sm(function, threads, launch->shared_bytes);
 }
 
+static uint32_t clusters_of(const struct launch *launch)
+{
+	return launch->cluster_blocks ? launch->cluster_blocks : 1;
+}
+
 static CUresult check_resources(CUfunction function, const struct launch *launch)
 {
 	const uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
@@ -49,7 +55,7 @@ static CUresult check_resources(CUfunction function, const struct launch *launch
 		return CUDA_ERROR_INVALID_VALUE;
 	if (launch->is_cooperative && blocks_per_sm(function, launch) == 0)
 		return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
-	return CUDA_SUCCESS;
+	return cluster_check(function, clusters_of(launch));
 }
 
 /* Reads the list of `extra`: a buffer and its size, in any order. */
@@ -100,8 +106,9 @@ CUresult launch_work(const struct launch *launch, struct work **ret_work)
 	*ret_work = work_create_kernel(function, &shape, launch->params, buffer, buffer_bytes);
 	if (!*ret_work)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (launch->is_cooperative)
-		(*ret_work)->kernel.cooperative_blocks_per_sm = blocks_per_sm(function, launch);
+	(*ret_work)->kernel.blocks_per_sm = blocks_per_sm(function, launch);
+	(*ret_work)->kernel.cluster_blocks = clusters_of(launch);
+	(*ret_work)->kernel.is_cooperative = launch->is_cooperative;
 	return CUDA_SUCCESS;
 }
 
@@ -201,17 +208,23 @@ static CUresult launch_ex(const CUlaunchConfig *config, CUfunction f, void **par
 		find_attribute(config, CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT);
 	const CUlaunchAttributeValue *completion =
 		find_attribute(config, CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT);
+	uint32_t cluster_blocks;
+	CUresult result = cluster_read(config, &cluster_blocks);
+
+	if (result != CUDA_SUCCESS)
+		return result;
 	const struct launch launch = {
 		.function = f,
 		.grid = {config->gridDimX, config->gridDimY, config->gridDimZ},
 		.block = {config->blockDimX, config->blockDimY, config->blockDimZ},
 		.shared_bytes = config->sharedMemBytes,
+		.cluster_blocks = cluster_blocks,
 		.is_cooperative = cooperative && cooperative->cooperative,
 		.params = params,
 		.extra = extra,
 	};
-	CUresult result = launch_in(&launch, config->hStream, meaning);
 
+	result = launch_in(&launch, config->hStream, meaning);
 	if (result == CUDA_SUCCESS && programmatic)
 		result = record_event(
 			programmatic->programmaticEvent.event, config->hStream, meaning);

@@ -17,6 +17,7 @@ struct launch {
 	CUfunction function; /* or a CUkernel */
 	uint32_t grid[3], block[3];
 	uint32_t shared_bytes;
+	uint32_t cluster_blocks; /* 0 and 1: no clusters */
 	bool is_cooperative;
 	void **params; /* as cuLaunchKernel takes them: one of the two */
 	void **extra;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "capture.h"
+#include "cluster.h"
 #include "context.h"
 #include "entry.h"
 #include "green.h"
@@ -167,9 +168,12 @@ static CUresult check_kernel(const struct work_kernel *kernel, CUcontext ctx)
 {
 	if (kernel->function->module->ctx != context_home(ctx))
 		return CUDA_ERROR_INVALID_HANDLE;
-	if (kernel->cooperative_blocks_per_sm == 0)
+	if (kernel->cluster_blocks > 1 &&
+		cluster_room(ctx, kernel->blocks_per_sm, kernel->cluster_blocks) == 0)
+		return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+	if (!kernel->is_cooperative)
 		return CUDA_SUCCESS;
-	const uint64_t room = (uint64_t)kernel->cooperative_blocks_per_sm * context_sm_count(ctx);
+	const uint64_t room = (uint64_t)kernel->blocks_per_sm * context_sm_count(ctx);
 
 	return work_kernel_blocks(kernel) > room ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
 						 : CUDA_SUCCESS;

@@ -353,6 +353,96 @@ static void cooperative_launch_has_to_fit_into_the_partition(void **state)
 	must(cuGreenCtxDestroy(green));
 }
 
+/* Of blocks of 1024 threads, two on an SM. */
+static CUlaunchConfig clusters_of(CUlaunchAttribute *attribute, unsigned blocks, CUstream stream)
+{
+	*attribute = (CUlaunchAttribute){
+		.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, .value.clusterDim = {blocks, 1, 1}};
+	return (CUlaunchConfig){.gridDimX = 2 * blocks,
+		.gridDimY = 1,
+		.gridDimZ = 1,
+		.blockDimX = 1024,
+		.blockDimY = 1,
+		.blockDimZ = 1,
+		.hStream = stream,
+		.attrs = attribute,
+		.numAttrs = 1};
+}
+
+static int room_for_clusters(unsigned blocks, CUstream stream)
+{
+	CUlaunchAttribute attribute;
+	const CUlaunchConfig config = clusters_of(&attribute, blocks, stream);
+	int room = -1;
+
+	must(cuOccupancyMaxActiveClusters(&room, census.kernel, &config));
+	return room;
+}
+
+static CUresult launch_clusters(unsigned blocks, CUstream stream)
+{
+	CUlaunchAttribute attribute;
+	const CUlaunchConfig config = clusters_of(&attribute, blocks, stream);
+	void *params[] = {&census.bits};
+
+	return cuLaunchKernelEx(&config, census.kernel, params, NULL);
+}
+
+static void clusters_have_to_fit_onto_sms_that_are_scheduled_together(void **state)
+{
+	const unsigned fine = CU_DEV_SM_RESOURCE_SPLIT_IGNORE_SM_COSCHEDULING;
+	CUdevResource all, part;
+	CUdevResourceDesc desc;
+	unsigned groups = 1;
+	CUgreenCtx green = green_of(64, 0), pairs;
+	CUstream stream, in_pairs;
+
+	(void)state;
+	must(cuDeviceGetDevResource(0, &all, CU_DEV_RESOURCE_TYPE_SM));
+	must(cuDevSmResourceSplitByCount(&part, &groups, &all, NULL, fine, 66));
+	must(cuDevResourceGenerateDesc(&desc, &part, 1));
+	must(cuGreenCtxCreate(&pairs, desc, 0, CU_GREEN_CTX_DEFAULT_STREAM));
+	must(cuGreenCtxStreamCreate(&stream, green, CU_STREAM_NON_BLOCKING, 0));
+	must(cuGreenCtxStreamCreate(&in_pairs, pairs, CU_STREAM_NON_BLOCKING, 0));
+
+	assert_int_equal(room_for_clusters(8, NULL), 2 * (CENSUS_SMS / 8));
+	assert_int_equal(room_for_clusters(8, stream), 2 * 8);
+	assert_int_equal(room_for_clusters(4, in_pairs), 33);
+	assert_int_equal(room_for_clusters(8, in_pairs), 0);
+	must(launch_clusters(8, stream));
+	must(launch_clusters(4, in_pairs));
+	assert_cuda(CUDA_ERROR_INVALID_CLUSTER_SIZE, launch_clusters(8, in_pairs));
+
+	must(cuCtxSynchronize());
+	must(cuStreamDestroy(stream));
+	must(cuStreamDestroy(in_pairs));
+	must(cuGreenCtxDestroy(green));
+	must(cuGreenCtxDestroy(pairs));
+}
+
+static void large_clusters_have_to_be_allowed(void **state)
+{
+	const CUfunction_attribute allowed = CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED;
+	CUlaunchAttribute attribute;
+	CUlaunchConfig config = clusters_of(&attribute, 16, NULL);
+	int room;
+
+	(void)state;
+	assert_cuda(CUDA_ERROR_INVALID_CLUSTER_SIZE, launch_clusters(16, NULL));
+	assert_cuda(CUDA_ERROR_INVALID_CLUSTER_SIZE,
+		cuOccupancyMaxActiveClusters(&room, census.kernel, &config));
+	must(cuFuncSetAttribute(census.kernel, allowed, 1));
+	must(launch_clusters(16, NULL));
+	assert_int_equal(room_for_clusters(16, NULL), CENSUS_SMS / 8);
+	assert_cuda(CUDA_ERROR_INVALID_CLUSTER_SIZE, launch_clusters(32, NULL));
+	must(cuFuncSetAttribute(census.kernel, allowed, 0));
+
+	config.gridDimX = 31;
+	assert_cuda(CUDA_ERROR_INVALID_VALUE,
+		cuOccupancyMaxActiveClusters(&room, census.kernel, &config));
+	must(cuCtxSynchronize());
+}
+
 static void *launch_in_thread(void *arg)
 {
 	must(cuCtxSetCurrent(arg));
@@ -389,6 +479,8 @@ int main(void)
 		cmocka_unit_test(replay_stays_in_the_green_context_that_was_captured),
 		cmocka_unit_test(node_runs_in_the_context_that_is_current_when_it_is_made),
 		cmocka_unit_test(cooperative_launch_has_to_fit_into_the_partition),
+		cmocka_unit_test(clusters_have_to_fit_onto_sms_that_are_scheduled_together),
+		cmocka_unit_test(large_clusters_have_to_be_allowed),
 		cmocka_unit_test(second_thread_stays_in_the_partition),
 	};
 

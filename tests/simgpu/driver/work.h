@@ -33,10 +33,11 @@ enum work_kind {
 struct work_kernel {
 	CUfunction function;
 	struct simgpu_twin_launch launch;
-	void **params;                      /* launch.param_count pointers into param_bytes */
-	unsigned char *param_bytes;         /* owned */
-	uint32_t cooperative_blocks_per_sm; /* of which all have to run at a time; 0: they need not
-					     */
+	void **params;              /* launch.param_count pointers into param_bytes */
+	unsigned char *param_bytes; /* owned */
+	uint32_t blocks_per_sm;     /* how many of its blocks an SM holds */
+	uint32_t cluster_blocks;    /* 1: it has no clusters */
+	bool is_cooperative;        /* all of its blocks have to run at a time */
 };
 
 /* Bytes: `depth` slices of `height` rows of `width`. */
