@@ -15,9 +15,13 @@ def say(key, value):
     print(f"{key}={value}", flush=True)
 
 
-def say_result(name, data):
+def digest_of(data):
     """data: bytes."""
-    say(f"result_{name}", hashlib.sha256(data).hexdigest()[:16])
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def say_result(name, data):
+    say(f"result_{name}", digest_of(data))
 
 
 def quota_of_arguments():

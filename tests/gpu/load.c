@@ -8,6 +8,9 @@
  *	hello                       who it is, and the step of the GPU's own clock
  *	run WORKLOAD LEAD_MS MS     works (load.h); the line "begun" comes when the lead-in is over
  *	requests PERIOD_MS MS       1 ms of work again and again; how long that took
+ *	confine SMS INDEX           works in a green context from now on (load.h); on how many SMs
+ *	sms                         how many SMs the device has
+ *	half                        half of the device's SMs, as partitions go
  *	launch BATCHES              what a launch costs
  *	clocks MS                   how the GPU's clocks go beside the host's
  *	take BYTES                  allocates and keeps; says how that ended
@@ -17,6 +20,7 @@
  *	watch BYTES MS              the same, but only until so much is free
  */
 #include "cuslice/cuslice.h"
+#include "green.h"
 #include "load.h"
 
 #include <dlfcn.h>
@@ -165,6 +169,12 @@ static void obey(const char *line)
 	} else if (sscanf(line, "requests %llu %llu", &first, &second) == 2 && first > 0 &&
 		   second > 0) {
 		request(first, second);
+	} else if (sscanf(line, "confine %llu %llu", &first, &second) == 2) {
+		probe_say("sms", "%u", load_confine((unsigned)first, (unsigned)second));
+	} else if (strcmp(line, "sms\n") == 0) {
+		probe_say("sms", "%u", green_sms_of_device());
+	} else if (strcmp(line, "half\n") == 0) {
+		probe_say("sms", "%u", green_half());
 	} else if (sscanf(line, "launch %llu", &first) == 1) {
 		launch((int)first);
 	} else if (sscanf(line, "clocks %llu", &first) == 1) {

@@ -23,6 +23,11 @@ extern const char kernels_ptx[]; /* kernels.ptx */
 /* Loads the kernels and makes what the workloads work on, in the current context. */
 void load_prepare(void);
 
+/* From now on works on part `index` (from 0) of the device's parts of at least `sms` SMs, in a
+ * green context. Returns how many it has; 0: the driver does not split it so, and nothing has
+ * changed. */
+unsigned int load_confine(unsigned int sms, unsigned int index);
+
 /* Whether there is a workload `name`. */
 bool load_knows(const char *name);
 

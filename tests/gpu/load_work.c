@@ -2,6 +2,7 @@
  * Copyright the cuslice authors
  */
 #include "load.h"
+#include "green.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +20,12 @@
 #define SHORT_ROUNDS (20 * STEP_ROUNDS)
 #define BURN_ROUNDS  (200 * STEP_ROUNDS)
 #define LONG_ROUNDS  (40000 * STEP_ROUNDS)
-#define SPANS        (1u << 18)
-#define DEPTH        8 /* batches ahead of the GPU */
-#define MAX_BATCHES  (1u << 16)
+/* Of "wide.*": several waves, so that the last one hardly counts, on whatever part of the SMs. */
+#define WIDE_BLOCKS_PER_SM 64
+#define WIDE_ROUNDS        (6 * STEP_ROUNDS) /* about 1 ms in eight waves of full SMs */
+#define SPANS              (1u << 18)
+#define DEPTH              8 /* batches ahead of the GPU */
+#define MAX_BATCHES        (1u << 16)
 /* Of "duty.*": how long the GPU is busy at once. */
 #define DUTY_NS (2 * MS)
 
@@ -60,38 +64,53 @@ static void launch(CUfunction function, unsigned int blocks, void *params[])
 	MUST(cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, 0, load.stream, params, NULL));
 }
 
-static void launch_copy(void)
+static void launch_copies(unsigned int blocks_per_sm)
 {
 	struct spans spans = load.spans;
 	size_t count = COPY_BYTES / 16;
 	void *params[] = {&spans, &load.from, &load.to, &count};
 
 	spans.offset = (unsigned int)(load.launched % SPANS);
-	launch(load.copy, load.blocks * BLOCKS_PER_SM, params);
+	launch(load.copy, load.blocks * blocks_per_sm, params);
 }
 
-static void launch_step(CUfunction function, int rounds)
+static void launch_copy(void)
+{
+	launch_copies(BLOCKS_PER_SM);
+}
+
+static void launch_wide_copy(void)
+{
+	launch_copies(WIDE_BLOCKS_PER_SM);
+}
+
+static void launch_steps(CUfunction function, unsigned int blocks_per_sm, int rounds)
 {
 	struct spans spans = load.spans;
 	void *params[] = {&spans, &load.sink, &rounds};
 
 	spans.offset = (unsigned int)(load.launched % SPANS);
-	launch(function, load.blocks, params);
+	launch(function, load.blocks * blocks_per_sm, params);
 }
 
 static void launch_short(void)
 {
-	launch_step(load.brief, SHORT_ROUNDS);
+	launch_steps(load.brief, 1, SHORT_ROUNDS);
+}
+
+static void launch_wide_burn(void)
+{
+	launch_steps(load.brief, WIDE_BLOCKS_PER_SM, WIDE_ROUNDS);
 }
 
 static void launch_burn(void)
 {
-	launch_step(load.burn, BURN_ROUNDS);
+	launch_steps(load.burn, 1, BURN_ROUNDS);
 }
 
 static void launch_long(void)
 {
-	launch_step(load.lasting, LONG_ROUNDS);
+	launch_steps(load.lasting, 1, LONG_ROUNDS);
 }
 
 static void launch_graph(void)
@@ -141,6 +160,8 @@ static const struct workload {
 	{"short", launch_short, 8, DEPTH, true},
 	{"burn", launch_burn, 1, DEPTH, true},
 	{"long", launch_long, 1, 2, true},
+	{"wide.burn", launch_wide_burn, 1, DEPTH, true},
+	{"wide.copy", launch_wide_copy, 2, DEPTH, true},
 	{"spin", launch_spin, 1, DEPTH, false},
 	{"duty.10", launch_duty_10, 1, DEPTH, false},
 	{"duty.50", launch_duty_50, 1, DEPTH, false},
@@ -203,6 +224,20 @@ void load_prepare(void)
 	load.spans.ends = allocate(SPANS * sizeof(uint64_t));
 	load.spans.cursor = allocate(sizeof(unsigned int));
 	make_graph();
+}
+
+unsigned int load_confine(unsigned int sms, unsigned int index)
+{
+	unsigned int given;
+	CUgreenCtx green = green_make(sms, 0, index, &given);
+
+	if (green == NULL)
+		return 0;
+	MUST(cuStreamDestroy(load.stream));
+	MUST(cuGraphExecDestroy(load.graph));
+	load.stream = green_stream(green);
+	make_graph();
+	return given;
 }
 
 static void clear_spans(void)

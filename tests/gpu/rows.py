@@ -9,6 +9,9 @@ import driver_checks as driver
 import family_checks as families
 import group_checks as groups
 import partition_checks as partitions
+import partition_framework_checks as partition_frameworks
+import partition_mps_checks as partition_mps
+import partition_tenant_checks as partition_tenants
 import program_checks as program
 import share_checks as shares
 import tenant_checks as tenants
@@ -113,12 +116,29 @@ def group_rows():
 
 
 def partition_rows():
+    """What they are estimated to take is at most four minutes, so that nothing is left out."""
     yield Row("partition.sizes", "each partition that the driver gives runs on as many SMs as it "
-              "says", 20, partitions.check_sizes)
+              "says", 10, partitions.check_sizes)
     yield Row("partition.streams", "where a stream was made decides where its kernels run, and "
               "events order it with others", 5, partitions.check_streams)
     yield Row("partition.ways", f"mechanism sm, {partitions.SHARE}: no way to bring work leads out "
               "of the partition", 10, partitions.check_ways)
+    yield Row("partition.order", "streams of 16 threads keep their order and their partition for "
+              f"{partitions.ORDER_S} s", 45, partitions.check_order)
+    yield Row("partition.runtime", "nor do threads of the CUDA runtime", 5, partitions.check_runtime)
+    yield Row("partition.launches", "cooperative launches, clusters and dependent launches run, or "
+              "are refused cleanly", 8, partitions.check_launches)
+    yield Row("partition.dynamic", f"dynamic parallelism gives at most {partitions.LEAK_SMS} SMs "
+              "more", 8, partitions.check_dynamic)
+    yield Row("partition.tenants", "two on different SMs do not overlap without MPS; by turns both "
+              "do 95 % of what one does alone", 35, partition_tenants.check_tenants)
+    yield Row("partition.mps", "50 % by MPS keeps to half of the SMs, and a partition under 100 % "
+              "to its own", 15, partition_mps.check_mps)
+    yield Row("partition.torch", "PyTorch in a partition: results of a bare run to the bit, no work "
+              "outside", 60, partition_frameworks.check_torch)
+    for name, title, seconds in (("cupy", "CuPy", 14), ("jax", "JAX", 18)):
+        yield Row(f"partition.{name}", f"{title} in a partition: the same", seconds,
+                  partial(partition_frameworks.check_framework, name))
 
 
 def tenant_rows():
