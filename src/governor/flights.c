@@ -24,51 +24,52 @@ void flights_bill(struct device *dev, int64_t used_ns)
 	atomic_fetch_add_explicit(&dev->billed_ns, used_ns, memory_order_relaxed);
 }
 
-static uint64_t lesser(uint64_t a, uint64_t b)
+static bool is_later(uint64_t a, uint64_t b)
 {
-	return a < b ? a : b;
+	return (int64_t)(a - b) > 0;
 }
 
-/* What others let go before and still have on the device when it is admitted may run beside it too,
- * so it counts as used after that. */
-static uint64_t others_before_ns(struct device *dev, uint64_t now_ns)
+/* GPU time that others have used until now: not what they still have on the device. */
+static uint64_t others_used_ns(struct device *dev, uint64_t now_ns)
 {
 	if (dev->token == NULL)
 		return 0;
 	uint64_t drain_ns = token_others_drain_ns(dev->token, now_ns);
-	uint64_t beside_ns = drain_ns > now_ns ? drain_ns - now_ns : 0;
-	return token_others_used_ns(dev->token) - beside_ns;
+	uint64_t left_ns = drain_ns > now_ns ? drain_ns - now_ns : 0;
+	return token_others_used_ns(dev->token) - left_ns;
 }
 
-/* The same for one of several that run beside each other. What they cover together contains others'
- * GPU time once, so it is taken off once; and one that took no longer than they do contains none,
- * however much others have used until it is read. */
-static uint64_t take_beside_ns(struct device *dev, const struct meter_reading *reading,
-	uint64_t since_ns, uint64_t until_ns)
+/* The same until the command ended. It may have been a while ago, in which the device was theirs.
+ */
+static uint64_t others_at_end_ns(const struct flight *flight, const struct meter_reading *reading,
+	uint64_t others_ns, uint64_t now_ns)
 {
-	uint64_t longer_ns = reading->length_ns > dev->lane_length_ns
-				     ? reading->length_ns - dev->lane_length_ns
-				     : 0;
+	uint64_t since_ns = now_ns - (reading->end_ns > flight->running_ns ? reading->end_ns
+									   : flight->running_ns);
+	uint64_t at_end_ns = others_ns - since_ns;
 
-	if ((int64_t)(dev->others_taken_ns - since_ns) > 0 &&
-		(int64_t)(until_ns - dev->others_taken_ns) >= 0)
-		since_ns = dev->others_taken_ns;
-	uint64_t beside_ns = lesser(until_ns - since_ns, longer_ns);
-	dev->others_taken_ns = since_ns + lesser(beside_ns, reading->fresh_ns);
-	return beside_ns;
+	return is_later(at_end_ns, flight->others_running_ns) ? at_end_ns
+							      : flight->others_running_ns;
 }
 
-/* GPU time of others that its measurement may contain. */
-static uint64_t beside_ns(
-	struct device *dev, const struct flight *flight, const struct meter_reading *reading)
+/* GPU time of others that its measurement may contain. Of several that run beside each other each
+ * is billed for what no other covered, and contains of others' time what has been used since the
+ * end of what these covered. */
+static uint64_t beside_ns(struct device *dev, const struct flight *flight,
+	const struct meter_reading *reading, uint64_t others_ns, uint64_t now_ns)
 {
+	uint64_t until_ns = others_at_end_ns(flight, reading, others_ns, now_ns);
+	uint64_t since_ns = flight->others_ns;
+
 	if (dev->token == NULL)
 		return 0;
-	uint64_t until_ns = token_others_used_ns(dev->token);
-	if ((int64_t)(until_ns - flight->others_ns) <= 0)
-		return 0;
-	return flight->is_dense ? take_beside_ns(dev, reading, flight->others_ns, until_ns)
-				: until_ns - flight->others_ns;
+	if (flight->is_dense) {
+		if (is_later(flight->meter->others_covered_ns, since_ns))
+			since_ns = flight->meter->others_covered_ns;
+		if (is_later(until_ns, since_ns))
+			flight->meter->others_covered_ns = until_ns;
+	}
+	return is_later(until_ns, since_ns) ? until_ns - since_ns : 0;
 }
 
 /* A length is the most that a command took, and where nobody else used the device, just that. */
@@ -94,9 +95,10 @@ struct flight *flights_begin(
 		.predicted_ns = predicted_ns,
 		.admitted_ns = now_ns,
 		.running_ns = now_ns,
-		.others_ns = others_before_ns(dev, now_ns),
+		.others_ns = others_used_ns(dev, now_ns),
 	};
 	*dev->newest_next = flight;
+	flight->others_running_ns = flight->others_ns;
 	dev->newest_next = &flight->next;
 	dev->in_flight_ns += predicted_ns;
 	return flight;
@@ -164,6 +166,15 @@ struct meter *flights_meter(struct device *dev, CUcontext context)
 	if (unused != NULL)
 		unused->context = context;
 	return unused;
+}
+
+uint64_t flights_lane_end_ns(const struct device *dev, const void *lane, uint64_t since_ns)
+{
+	for (const struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
+		if (flight->lane == lane && flight->ends_at_ns > since_ns)
+			since_ns = flight->ends_at_ns;
+	}
+	return since_ns + dev->lane_length_ns;
 }
 
 bool flights_has(const struct device *dev, const struct meter *meter)
@@ -256,9 +267,9 @@ static uint64_t smooth(const struct costs *costs, const struct flight *flight, u
 }
 
 static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
-	const struct meter_reading *reading, uint64_t now_ns)
+	const struct meter_reading *reading, uint64_t others_used_ns, uint64_t now_ns)
 {
-	uint64_t others_ns = beside_ns(dev, flight, reading);
+	uint64_t others_ns = beside_ns(dev, flight, reading, others_used_ns, now_ns);
 	uint64_t used_ns = likely_ns(costs, flight, reading, others_ns);
 	int64_t beyond_ns = sampled_ns(flight, used_ns, flight->gaps.doubt_ns + others_ns, now_ns) -
 			    (int64_t)flight->predicted_ns;
@@ -275,6 +286,7 @@ void flights_harvest(
 	struct device *dev, struct costs *costs, unsigned most_running, uint64_t now_ns)
 {
 	struct meter_reading reading;
+	uint64_t others_ns = dev->oldest != NULL ? others_used_ns(dev, now_ns) : 0;
 	unsigned running = 0;
 
 	for (struct flight **link = &dev->oldest; *link != NULL && running < most_running;) {
@@ -283,14 +295,16 @@ void flights_harvest(
 			link = &flight->next;
 			continue;
 		}
-		switch (meter_read(flight->meter, flight->pair, &flight->gaps, &reading)) {
+		struct meter_times times = {flight->admitted_ns, now_ns};
+		switch (meter_read(flight->meter, flight->pair, &flight->gaps, &times, &reading)) {
 		case METER_RUNNING:
 			running++;
 			flight->running_ns = now_ns;
+			flight->others_running_ns = others_ns;
 			link = &flight->next;
 			break;
 		case METER_DONE:
-			settle(dev, costs, flight, &reading, now_ns);
+			settle(dev, costs, flight, &reading, others_ns, now_ns);
 			end_flight(dev, link);
 			dev->moved_at_ns = now_ns;
 			break;

@@ -37,9 +37,11 @@ struct flight {
 	uint64_t admitted_ns;
 	uint64_t stands_for_ns; /* predicted work, with its own, that it is the sample of; or 0 */
 	uint64_t since_ns;      /* none of which was let go before */
+	uint64_t ends_at_ns;    /* where it is dense: when it should */
 	uint64_t running_ns;    /* when it was last known not to have ended */
-	uint64_t others_ns;     /* GPU time that other processes had used when it was admitted */
-	struct meter *meter;    /* NULL: not measured, stays billed as predicted */
+	uint64_t others_ns;     /* GPU time that other processes had used when it was admitted, */
+	uint64_t others_running_ns; /* and when it was last known not to have ended */
+	struct meter *meter;        /* NULL: not measured, stays billed as predicted */
 	struct meter_pair pair;
 	struct meter_gaps gaps;
 	bool is_submitted;
@@ -83,7 +85,6 @@ struct device {
 	uint64_t lane_work_ns; /* predicted work since then */
 	unsigned lane_launches;
 	uint64_t lane_length_ns;     /* what commands take beside others, each from begin to end */
-	uint64_t others_taken_ns;    /* others' GPU time that was taken off what they cover */
 	int64_t lanes_drained_at_ns; /* when those that were let go should have ended */
 
 	const void *joined[MAX_JOINED]; /* streams that have gone in this turn */
@@ -122,6 +123,10 @@ void flights_doubt(
 
 /* The oldest on that stream, or NULL. */
 const struct flight *flights_on(const struct device *dev, const void *lane);
+
+/* When a command on the stream should end that runs beside others on other streams, and since
+ * `since_ns` at the earliest. */
+uint64_t flights_lane_end_ns(const struct device *dev, const void *lane, uint64_t since_ns);
 
 /* Reads what has ended, sets its bill right and learns from it, until `most_running` have been seen
  * that have not. */

@@ -162,8 +162,9 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 	uint64_t since_ns = decision->others_drain_ns > now_ns ? decision->others_drain_ns : now_ns;
 	books_spend(dev, since_ns, (int64_t)predicted_ns);
 	/* However little of it others do not cover, it runs from begin to end. */
-	if (is_dense)
-		dev->lanes_drained_at_ns = (int64_t)(since_ns + dev->lane_length_ns);
+	uint64_t lane_end_ns = is_dense ? flights_lane_end_ns(dev, command->lane, since_ns) : 0;
+	if (dev->lanes_drained_at_ns < (int64_t)lane_end_ns)
+		dev->lanes_drained_at_ns = (int64_t)lane_end_ns;
 	dev->unseen_ns += predicted_ns;
 	bool is_for_itself =
 		is_dense || decision->is_beyond || !is_known || predicted_ns >= SAMPLE_AFTER_NS;
@@ -174,6 +175,7 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 		dev, is_sample ? ticket->flight : NULL, is_for_itself ? 0 : predicted_ns, now_ns);
 	if (ticket->flight != NULL) {
 		ticket->flight->is_dense = is_dense;
+		ticket->flight->ends_at_ns = lane_end_ns;
 		ticket->is_measured = ticket->flight->meter != NULL;
 		ticket->pair = ticket->flight->pair;
 	}

@@ -9,6 +9,8 @@
 /* The resolution of events that the driver's documentation gives is half a microsecond; twice that
  * for the two ends. */
 #define EVENT_STEP_NS NS_PER_US
+/* The clocks of the host and of the GPU drift apart by no more than 1 ns in so many. */
+#define DRIFT_ONE_IN 2000
 
 /* While the thread captures in global mode, the driver counts calls like these among the unsafe
  * ones and would spoil the program's capture. They touch no captured stream, so they may pass. */
@@ -162,8 +164,29 @@ static bool find_end(
 	return true;
 }
 
+/* What stands on the meter's line in the host's time. No event is reached before it is recorded,
+ * and on an idle stream not much later, so the latest of the begins says how the two lie. */
+static uint64_t host_time(
+	struct meter *meter, int64_t begin_ns, int64_t end_ns, const struct meter_times *times)
+{
+	int64_t ahead_ns = (int64_t)times->admitted_ns - begin_ns;
+
+	if (meter->ahead_at_ns != 0) {
+		int64_t drift_ns = (int64_t)(times->now_ns - meter->ahead_at_ns) / DRIFT_ONE_IN;
+		if (ahead_ns < meter->ahead_ns - drift_ns)
+			ahead_ns = meter->ahead_ns - drift_ns;
+	}
+	/* What was asked for has ended. */
+	if (end_ns + ahead_ns > (int64_t)times->now_ns)
+		ahead_ns = (int64_t)times->now_ns - end_ns;
+	meter->ahead_ns = ahead_ns;
+	meter->ahead_at_ns = times->now_ns;
+	return (uint64_t)(end_ns + ahead_ns);
+}
+
 static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
-	const struct meter_gaps *gaps, struct meter_reading *ret_reading)
+	const struct meter_gaps *gaps, const struct meter_times *times,
+	struct meter_reading *ret_reading)
 {
 	int64_t length_ns, end_ns;
 
@@ -181,6 +204,7 @@ static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
 		.length_ns = (uint64_t)length_ns,
 		.fresh_ns = busy_add(&meter->busy, end_ns - length_ns, end_ns),
 		.slack_ns = gaps->before_ns,
+		.end_ns = host_time(meter, end_ns - length_ns, end_ns, times),
 	};
 	/* It may have ended long before the host came to record its end. */
 	if (host_ns > 0 && (uint64_t)length_ns <= host_ns + EVENT_STEP_NS)
@@ -190,10 +214,11 @@ static enum meter_state read_pair(struct meter *meter, struct meter_pair pair,
 }
 
 enum meter_state meter_read(struct meter *meter, struct meter_pair pair,
-	const struct meter_gaps *gaps, struct meter_reading *ret_reading)
+	const struct meter_gaps *gaps, const struct meter_times *times,
+	struct meter_reading *ret_reading)
 {
 	CUstreamCaptureMode mode = relax_capture();
-	enum meter_state state = read_pair(meter, pair, gaps, ret_reading);
+	enum meter_state state = read_pair(meter, pair, gaps, times, ret_reading);
 
 	restore_capture(mode);
 	return state;

@@ -23,11 +23,16 @@ struct meter_pair {
 struct meter {
 	CUcontext context; /* NULL: not in use */
 	struct busy busy;
+	/* Of flights.c: GPU time of other processes until the end of what is in `busy`. */
+	uint64_t others_covered_ns;
 	/* Times are counted from `base`, which stands at origin_ns on the meter's own time line.
 	 * cuEventElapsedTime gives a float of milliseconds, whose steps grow with the distance (4
 	 * us after a minute), so the base moves on every few seconds. */
 	CUevent base;
 	int64_t origin_ns;
+	/* At least by so much the host's clock is ahead of that line; and when that was seen. */
+	int64_t ahead_ns;
+	uint64_t ahead_at_ns;
 	unsigned spare_count;
 	struct meter_pair spare[METER_SPARE_PAIRS];
 };
@@ -41,11 +46,17 @@ struct meter_gaps {
 	uint64_t doubt_ns;  /* the first, on any stream: its work may have ended meanwhile */
 };
 
+/* When the host let the command go, before its begin was recorded, and when it asks for it. */
+struct meter_times {
+	uint64_t admitted_ns, now_ns;
+};
+
 /* What a pair says of its command. */
 struct meter_reading {
 	uint64_t length_ns; /* from its begin to its end; it took at most that */
 	uint64_t fresh_ns;  /* the part of it that no other command of this meter was read for */
 	uint64_t slack_ns;  /* by so much it may have been shorter */
+	uint64_t end_ns;    /* when it ended by the host's clock, or a little before that */
 };
 
 /* The state of a command whose pair was recorded. */
@@ -77,6 +88,7 @@ bool meter_is_idle(CUstream stream) MUST_CHECK;
 /* Asks for a command. METER_DONE sets *ret_reading and takes the pair back; after any other answer
  * the pair is still the caller's. */
 enum meter_state meter_read(struct meter *meter, struct meter_pair pair,
-	const struct meter_gaps *gaps, struct meter_reading *ret_reading) MUST_CHECK;
+	const struct meter_gaps *gaps, const struct meter_times *times,
+	struct meter_reading *ret_reading) MUST_CHECK;
 
 #endif
