@@ -192,6 +192,8 @@ static CUresult release_primary(CUdevice device, CUresult(CUDAAPI *release)(CUde
 		before_end(context);
 	CUresult res = release(device);
 	bool is_gone = res == CUDA_SUCCESS && !primary_is_active(device);
+	if (is_gone)
+		partition_forget((unsigned)device);
 	if (context == NULL)
 		return res;
 	return is_gone ? context_gone(context, res) : context_lives(context, res);

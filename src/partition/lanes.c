@@ -9,6 +9,7 @@
  * one. Streams that capture are left alone: what they take down runs another time.
  */
 #include "partition/lanes.h"
+#include "base/cancel.h"
 #include "base/wipe.h"
 #include "hooks/capture_mode.h"
 
@@ -47,17 +48,27 @@ bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
 	lanes->legacy = made.legacy;
 	lanes->legacy_event = made.legacy_event;
 	lanes->whole_event = made.whole_event;
+	lanes->is_refused = false;
 	return true;
 }
 
-void lanes_close(struct lanes *lanes)
+void lanes_clear(struct lanes *lanes)
 {
+	lock_take(&lanes->lock);
 	for (unsigned i = 0; i < lanes->lane_count; i++) {
 		if (lanes->lanes[i].stream == NULL)
 			continue;
 		driver_real.cuEventDestroy_v2(lanes->lanes[i].event);
 		driver_real.cuStreamDestroy_v2(lanes->lanes[i].stream);
+		lanes->lanes[i] = (struct lane){0};
 	}
+	lanes->lane_count = 0;
+	lock_drop(&lanes->lock);
+}
+
+void lanes_close(struct lanes *lanes)
+{
+	lanes_clear(lanes);
 	driver_real.cuEventDestroy_v2(lanes->whole_event);
 	driver_real.cuEventDestroy_v2(lanes->legacy_event);
 	driver_real.cuStreamDestroy_v2(lanes->legacy);
@@ -122,12 +133,14 @@ CUresult lanes_create(struct lanes *lanes, CUstream *ret_stream, unsigned flags,
 {
 	if (ret_stream == NULL || (flags & ~(unsigned)CU_STREAM_NON_BLOCKING) != 0)
 		return driver_real.cuStreamCreateWithPriority(ret_stream, flags, priority);
+	if ((flags & CU_STREAM_NON_BLOCKING) != 0)
+		return driver_real.cuGreenCtxStreamCreate(
+			ret_stream, lanes->green, flags, priority);
+	int cancelled = cancel_hold();
 	lock_take(&lanes->lock);
-	CUresult result = (flags & CU_STREAM_NON_BLOCKING) != 0
-				  ? driver_real.cuGreenCtxStreamCreate(
-					    ret_stream, lanes->green, flags, priority)
-				  : add_lane(lanes, ret_stream, priority, NULL);
+	CUresult result = add_lane(lanes, ret_stream, priority, NULL);
 	lock_drop(&lanes->lock);
+	cancel_restore(cancelled);
 	return result;
 }
 
@@ -152,31 +165,47 @@ CUstream lanes_of_thread(struct lanes *lanes)
 			stream = lanes->lanes[i].stream;
 	}
 	if (stream == NULL) {
+		int cancelled = cancel_hold();
 		CUstreamCaptureMode mode = relax_capture();
 		if (add_lane(lanes, &stream, 0, thread) != CUDA_SUCCESS)
 			stream = NULL;
 		restore_capture(mode);
+		cancel_restore(cancelled);
 	}
 	lock_drop(&lanes->lock);
 	return stream;
 }
 
-static bool is_capturing(CUstream stream)
+static void note(struct lanes *lanes, CUresult result)
 {
-	CUstreamCaptureStatus status;
-
-	return driver_real.cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
-	       status != CU_STREAM_CAPTURE_STATUS_NONE;
+	if (result != CUDA_SUCCESS)
+		lanes->is_refused = true;
 }
 
-/* `waiter` waits for what `worker` has been given. Errors are left to the call that follows. */
-static void wait_for(CUstream waiter, CUstream worker, CUevent event)
+/* A stream that cannot be asked is left alone: it may be gone. */
+static bool is_capturing(struct lanes *lanes, CUstream stream)
 {
-	CUstreamCaptureMode mode = relax_capture();
+	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_ACTIVE;
 
-	if (driver_real.cuEventRecord(event, worker) == CUDA_SUCCESS)
-		driver_real.cuStreamWaitEvent(waiter, event, CU_EVENT_WAIT_DEFAULT);
+	note(lanes, driver_real.cuStreamIsCapturing(stream, &status));
+	return status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+/* `waiter` waits for what `worker` has been given. Where the driver refuses that, we wait here, so
+ * that the order is kept; what it says to that is left to the call that follows. */
+static void wait_for(struct lanes *lanes, CUstream waiter, CUstream worker, CUevent event)
+{
+	int cancelled = cancel_hold();
+	CUstreamCaptureMode mode = relax_capture();
+	CUresult result = driver_real.cuEventRecord(event, worker);
+
+	if (result == CUDA_SUCCESS)
+		result = driver_real.cuStreamWaitEvent(waiter, event, CU_EVENT_WAIT_DEFAULT);
+	if (result != CUDA_SUCCESS)
+		driver_real.cuStreamSynchronize(worker);
+	note(lanes, result);
 	restore_capture(mode);
+	cancel_restore(cancelled);
 }
 
 /* The driver's default streams are those of the current context, which may be any, or none, where
@@ -204,7 +233,7 @@ static void wait_for_whole(struct lanes *lanes)
 	lanes->legacy_waited_for = lanes->whole_work;
 	lanes->legacy_work++;
 	bool is_entered = enter_primary(lanes);
-	wait_for(lanes->legacy, CU_STREAM_LEGACY, lanes->whole_event);
+	wait_for(lanes, lanes->legacy, CU_STREAM_LEGACY, lanes->whole_event);
 	leave_primary(is_entered);
 }
 
@@ -212,11 +241,11 @@ static void wait_for_lanes(struct lanes *lanes)
 {
 	for (unsigned i = 0; i < lanes->lane_count; i++) {
 		struct lane *lane = &lanes->lanes[i];
-		if (lane->stream == NULL || !lane->has_work || is_capturing(lane->stream))
+		if (lane->stream == NULL || !lane->has_work || is_capturing(lanes, lane->stream))
 			continue;
 		lane->has_work = false;
 		lanes->legacy_work++;
-		wait_for(lanes->legacy, lane->stream, lane->event);
+		wait_for(lanes, lanes->legacy, lane->stream, lane->event);
 	}
 }
 
@@ -235,13 +264,13 @@ static void order_lane(struct lanes *lanes, struct lane *lane)
 	bool is_late = lane->has_waited_for != lanes->legacy_work ||
 		       lanes->legacy_waited_for != lanes->whole_work || lane->is_behind;
 
-	if (is_late && !is_capturing(lane->stream)) {
+	if (is_late && !is_capturing(lanes, lane->stream)) {
 		wait_for_whole(lanes);
-		wait_for(lane->stream, lanes->legacy, lanes->legacy_event);
+		wait_for(lanes, lane->stream, lanes->legacy, lanes->legacy_event);
 		lane->has_waited_for = lanes->legacy_work;
 		if (lane->is_behind) {
 			bool is_entered = enter_primary(lanes);
-			wait_for(lane->stream, CU_STREAM_PER_THREAD, lane->event);
+			wait_for(lanes, lane->stream, CU_STREAM_PER_THREAD, lane->event);
 			leave_primary(is_entered);
 		}
 		lane->is_behind = false;
@@ -278,7 +307,7 @@ static CUresult query_others_of_legacy(struct lanes *lanes)
 
 	for (unsigned i = 0; i < lanes->lane_count && result == CUDA_SUCCESS; i++) {
 		struct lane *lane = &lanes->lanes[i];
-		if (lane->stream != NULL && lane->has_work && !is_capturing(lane->stream))
+		if (lane->stream != NULL && lane->has_work && !is_capturing(lanes, lane->stream))
 			result = driver_real.cuStreamQuery(lane->stream);
 	}
 	if (result == CUDA_SUCCESS && lanes->legacy_waited_for != lanes->whole_work)
@@ -313,7 +342,7 @@ void lanes_order_whole_thread(struct lanes *lanes)
 	struct lane *lane = find(lanes, stream);
 	if (lane != NULL) {
 		order_lane(lanes, lane);
-		wait_for(CU_STREAM_PER_THREAD, stream, lane->event);
+		wait_for(lanes, CU_STREAM_PER_THREAD, stream, lane->event);
 		lane->is_behind = true;
 		lanes->whole_work++;
 	}
@@ -325,7 +354,7 @@ void lanes_order_whole(struct lanes *lanes)
 	lock_take(&lanes->lock);
 	wait_for_lanes(lanes);
 	if (lanes->whole_waited_for != lanes->legacy_work)
-		wait_for(CU_STREAM_LEGACY, lanes->legacy, lanes->legacy_event);
+		wait_for(lanes, CU_STREAM_LEGACY, lanes->legacy, lanes->legacy_event);
 	lanes->whole_waited_for = lanes->legacy_work;
 	lanes->whole_work++;
 	lock_drop(&lanes->lock);
@@ -368,8 +397,8 @@ void lanes_forget(struct lanes *lanes, CUstream stream)
 	lock_take(&lanes->lock);
 	struct lane *lane = find(lanes, stream);
 	if (lane != NULL) {
-		if (lane->has_work && !is_capturing(stream))
-			wait_for(lanes->legacy, stream, lane->event);
+		if (lane->has_work && !is_capturing(lanes, stream))
+			wait_for(lanes, lanes->legacy, stream, lane->event);
 		lanes->legacy_work += lane->has_work ? 1 : 0;
 		driver_real.cuEventDestroy_v2(lane->event);
 		*lane = (struct lane){0};

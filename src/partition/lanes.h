@@ -47,11 +47,15 @@ struct lanes {
 	uint64_t whole_waited_for;   /* work of the legacy stream, with all it has waited for */
 	struct lane *lanes;          /* LANES_MAX places; stays when the partition goes */
 	_Atomic unsigned lane_count; /* places from here on have never been used */
+	bool is_refused;             /* the driver did not do what makes the order */
 };
 
 /* Makes the legacy stream of a partition, whose context is current. False where the driver refuses;
  * nothing is left then. */
 bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green) MUST_CHECK;
+
+/* Destroys all lanes. Before the program has any. */
+void lanes_clear(struct lanes *lanes);
 
 /* Destroys what lanes_open() and others have made. The partition's context is left. */
 void lanes_close(struct lanes *lanes);

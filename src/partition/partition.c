@@ -2,6 +2,7 @@
  * Copyright the cuslice authors
  */
 #include "partition/partition.h"
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wipe.h"
@@ -129,6 +130,8 @@ static const char *test(unsigned device)
 	atomic_store(&partition->testers[1], 0);
 	log_at(LOG_DEBUG, "partition", "GPU %u: the self-test took %u us", device,
 		(unsigned)((clock_now_ns() - begun_ns) / NS_PER_US));
+	if (reason == NULL && partition->lanes.is_refused)
+		reason = "the driver does not let its streams wait for others";
 	return reason;
 }
 
@@ -147,6 +150,7 @@ static const char *make(unsigned device, CUcontext primary)
 	}
 	reason = test(device);
 	if (reason == NULL) {
+		lanes_clear(&partition->lanes);
 		atomic_store(&partition->is_tested, true);
 		return NULL;
 	}
@@ -156,11 +160,17 @@ static const char *make(unsigned device, CUcontext primary)
 	return reason;
 }
 
+/* Retaining one that is not active would make it. */
 static bool is_primary(unsigned device, CUcontext context)
 {
 	CUcontext primary;
+	unsigned flags;
+	int is_active = 0;
 
-	if (driver_real.cuDevicePrimaryCtxRetain(&primary, (CUdevice)device) != CUDA_SUCCESS)
+	if (driver_real.cuDevicePrimaryCtxGetState((CUdevice)device, &flags, &is_active) !=
+			CUDA_SUCCESS ||
+		is_active == 0 ||
+		driver_real.cuDevicePrimaryCtxRetain(&primary, (CUdevice)device) != CUDA_SUCCESS)
 		return false;
 	driver_real.cuDevicePrimaryCtxRelease_v2((CUdevice)device);
 	return primary == context;
@@ -212,9 +222,11 @@ COLD static struct lanes *begin(CUcontext context)
 		give_up((unsigned)device, "the program has contexts of its own");
 		return NULL;
 	}
+	int cancelled = cancel_hold();
 	lock_take(&partitions[device].making);
 	make_or_give_up((unsigned)device, context);
 	lock_drop(&partitions[device].making);
+	cancel_restore(cancelled);
 	return lanes_in((unsigned)device, context);
 }
 

@@ -2,20 +2,29 @@
  * Copyright the cuslice authors
  */
 #include "partition/self_test.h"
+#include "base/clock.h"
+#include "base/wait.h"
 #include "driver/driver.h"
+#include "hooks/capture_mode.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 /* Weak: programs of glibc before 2.34 may have been started without libpthread. */
 #pragma weak pthread_create
 #pragma weak pthread_join
+#pragma weak pthread_detach
 
 #define MOST_SMS      4096u
 #define BLOCK_THREADS 1024u  /* so that an SM holds two blocks at most */
 #define BLOCK_CYCLES  10000u /* some 5 us: as long as it takes to hand out the blocks */
+
+/* How long a second thread may take to begin. */
+#define PATIENCE_NS NS_PER_S
 
 extern const char census_image[] __attribute__((visibility("hidden")));
 
@@ -27,7 +36,15 @@ struct test {
 	CUfunction kernel;
 	CUdeviceptr seen; /* a bit for each SM */
 	unsigned blocks;
-	CUresult thread_result;
+};
+
+enum { COMING, RUNNING, OVER, LEFT_ALONE };
+
+/* The second thread's; its own where it was left alone. */
+struct second {
+	_Atomic uint32_t state;
+	struct test *test; /* while RUNNING */
+	CUresult result;
 };
 
 static CUresult launch(const struct test *test, CUstream stream)
@@ -65,41 +82,98 @@ static CUresult on_created_streams(struct test *test)
 	return result == CUDA_SUCCESS ? on_stream(test, CU_STREAM_DEFAULT) : result;
 }
 
+/* The copy is on the driver's own stream of the thread, which the partition puts in order too. */
+static CUresult launch_in_thread(struct test *test)
+{
+	uint32_t word;
+	CUresult result = driver.cuCtxPushCurrent_v2(test->context);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = launch(test, CU_STREAM_LEGACY);
+	if (result == CUDA_SUCCESS)
+		result = launch(test, CU_STREAM_PER_THREAD);
+	if (result == CUDA_SUCCESS)
+		result = driver.cuMemcpyDtoH_v2_ptds(&word, test->seen, sizeof(word));
+	if (result == CUDA_SUCCESS)
+		result = launch(test, CU_STREAM_PER_THREAD);
+	CUresult synced = driver.cuStreamSynchronize(CU_STREAM_PER_THREAD);
+	driver.cuCtxPopCurrent_v2(&test->context);
+	return result != CUDA_SUCCESS ? result : synced;
+}
+
+/* The driver is asked for something first: it may need what a new thread has to wait for. */
 static void *run_in_thread(void *data)
 {
-	struct test *test = data;
+	struct second *second = data;
+	uint32_t state = COMING;
 
-	test->enter(test->device);
-	test->thread_result = driver.cuCtxPushCurrent_v2(test->context);
-	if (test->thread_result != CUDA_SUCCESS)
+	relax_capture();
+	if (!atomic_compare_exchange_strong(&second->state, &state, RUNNING)) {
+		free(second);
 		return NULL;
-	test->thread_result = launch(test, CU_STREAM_LEGACY);
-	if (test->thread_result == CUDA_SUCCESS)
-		test->thread_result = launch(test, CU_STREAM_PER_THREAD);
-	CUresult synced = driver.cuStreamSynchronize(CU_STREAM_PER_THREAD);
-	if (test->thread_result == CUDA_SUCCESS)
-		test->thread_result = synced;
-	driver.cuCtxPopCurrent_v2(&test->context);
+	}
+	second->test->enter(second->test->device);
+	second->result = launch_in_thread(second->test);
+	wait_wake_all(&second->state);
 	return NULL;
 }
 
-/* Signals are the program's: none of its handlers runs in our thread. A program that cannot have
- * another thread cannot bring work by one. */
-static CUresult in_second_thread(struct test *test)
+/* False where the thread does not come to run, as behind a lock that our caller holds: the loader's
+ * in the constructor of a library, or what a tool has put around pthread_create(). */
+static bool is_over(struct second *second)
+{
+	uint64_t begun_ns = clock_now_ns();
+	uint32_t state = atomic_load(&second->state);
+
+	while (state != OVER) {
+		wait_at_most(&second->state, state, NS_PER_MS);
+		if (clock_now_ns() - begun_ns > PATIENCE_NS) {
+			state = COMING;
+			if (atomic_compare_exchange_strong(&second->state, &state, LEFT_ALONE))
+				return false;
+		}
+		state = atomic_load(&second->state);
+	}
+	return true;
+}
+
+/* Signals are the program's: none of its handlers runs in our thread. */
+static bool start(pthread_t *ret_thread, struct second *second)
 {
 	sigset_t all, before;
-	pthread_t thread;
 
-	if (&pthread_create == NULL || &pthread_join == NULL)
-		return CUDA_SUCCESS;
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
-	bool is_made = pthread_create(&thread, NULL, run_in_thread, test) == 0;
+	bool is_made = pthread_create(ret_thread, NULL, run_in_thread, second) == 0;
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (!is_made)
+	return is_made;
+}
+
+/* A program that cannot have another thread cannot bring work by one. */
+static CUresult in_second_thread(struct test *test)
+{
+	struct second *second;
+	pthread_t thread;
+
+	if (&pthread_create == NULL || &pthread_join == NULL || &pthread_detach == NULL)
 		return CUDA_SUCCESS;
+	second = calloc(1, sizeof(*second));
+	if (second == NULL)
+		return CUDA_SUCCESS;
+	second->test = test;
+	if (!start(&thread, second)) {
+		free(second);
+		return CUDA_SUCCESS;
+	}
+	if (!is_over(second)) {
+		pthread_detach(thread);
+		return CUDA_SUCCESS;
+	}
+	CUresult result = second->result;
 	pthread_join(thread, NULL);
-	return test->thread_result;
+	free(second);
+	return result;
 }
 
 static CUresult capture(struct test *test, CUstream stream, CUgraphExec *ret_exec)

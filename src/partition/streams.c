@@ -8,6 +8,7 @@
 #include "partition/partition.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 static bool is_legacy(CUstream stream)
 {
@@ -305,6 +306,82 @@ CUresult CUDAAPI beneath_cuStreamQuery(CUstream stream)
 CUresult CUDAAPI beneath_cuStreamQuery_ptsz(CUstream stream)
 {
 	return query(streams_handle(of_thread(stream)));
+}
+
+/* A callback is told the stream that the program named. */
+struct callback {
+	CUstreamCallback function;
+	CUstream stream;
+	void *data;
+};
+
+static void CUDA_CB call_back(CUstream stream, CUresult status, void *data)
+{
+	struct callback callback = *(struct callback *)data;
+
+	(void)stream;
+	free(data);
+	callback.function(callback.stream, status, callback.data);
+}
+
+static CUresult add_callback(
+	CUstream named, CUstream stream, CUstreamCallback function, void *data, unsigned int flags)
+{
+	struct callback *callback;
+
+	if (named == stream || function == NULL)
+		return driver_real.cuStreamAddCallback(stream, function, data, flags);
+	callback = malloc(sizeof(*callback));
+	if (callback == NULL)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	*callback = (struct callback){function, named, data};
+	CUresult result = driver_real.cuStreamAddCallback(stream, call_back, callback, flags);
+	if (result != CUDA_SUCCESS)
+		free(callback);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamAddCallback(
+	CUstream named, CUstreamCallback function, void *data, unsigned int flags)
+{
+	CUstream stream = streams_work(named);
+	CUresult result = add_callback(named, stream, function, data, flags);
+
+	streams_work_done(stream);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamAddCallback_ptsz(
+	CUstream named, CUstreamCallback function, void *data, unsigned int flags)
+{
+	CUstream stream = streams_work_ptsz(named);
+	CUresult result = add_callback(named, stream, function, data, flags);
+
+	streams_work_done(stream);
+	return result;
+}
+
+/* The driver refuses to attach memory to the legacy stream alone, which ours is not. */
+static CUresult attach(CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
+{
+	if (flags == CU_MEM_ATTACH_SINGLE && is_legacy(stream))
+		return driver_real.cuStreamAttachMemAsync(stream, address, bytes, flags);
+	stream = streams_work(stream);
+	CUresult result = driver_real.cuStreamAttachMemAsync(stream, address, bytes, flags);
+	streams_work_done(stream);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamAttachMemAsync(
+	CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
+{
+	return attach(stream, address, bytes, flags);
+}
+
+CUresult CUDAAPI beneath_cuStreamAttachMemAsync_ptsz(
+	CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
+{
+	return attach(of_thread(stream), address, bytes, flags);
 }
 
 CUresult CUDAAPI beneath_cuLaunchKernelEx(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition [launching] ways | order SEED | walk SEED MILLISECONDS THREADS |
+ * usage: client_partition [launching] ways | order SEED [wait] | walk SEED MILLISECONDS THREADS |
  *                         busy MILLISECONDS [WAVES] | own_context | reset
  *
  * Brings work to a device in all the ways there are. `ways` says how many SMs each of them used,
@@ -15,6 +15,7 @@
 #include "partition.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -269,7 +270,7 @@ static void check_order(const struct step steps[STEPS], const struct marks *take
 	}
 }
 
-static void order(uint64_t seed)
+static void order(uint64_t seed, bool is_to_wait)
 {
 	static struct step steps[STEPS];
 	static struct marks taken;
@@ -284,6 +285,10 @@ static void order(uint64_t seed)
 		must(cuStreamCreate(
 			     &streams[i], i < 4 ? CU_STREAM_DEFAULT : CU_STREAM_NON_BLOCKING),
 			"stream");
+	if (is_to_wait) {
+		say("ready");
+		getchar();
+	}
 	take_order(steps, marked, cells, &seed);
 	must(cuMemcpyDtoH_v2(&taken, marked, sizeof(taken)), "read");
 	check_order(steps, &taken);
@@ -536,7 +541,7 @@ int main(int argc, char *argv[])
 	if (strcmp(what, "ways") == 0)
 		ways();
 	else if (strcmp(what, "order") == 0)
-		order(argument(argc, argv, 2, 1));
+		order(argument(argc, argv, 2, 1), argc > 3);
 	else if (strcmp(what, "walk") == 0)
 		walk(argument(argc, argv, 2, 1), argument(argc, argv, 3, 1000),
 			argument(argc, argv, 4, 8));

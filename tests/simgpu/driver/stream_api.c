@@ -248,24 +248,29 @@ CUresult cuLaunchHostFunc_ptsz(CUstream hStream, CUhostFn fn, void *userData)
 	return launch_host(hStream, STREAM_PER_THREAD, fn, userData);
 }
 
-/* Managed memory is visible everywhere always, so that this is a point in the stream. */
-static CUresult attach(CUstream handle, enum stream_default meaning)
+/* Managed memory is visible everywhere always, so that this is a point in the stream. The legacy
+ * stream is nobody's alone. */
+static CUresult attach(CUstream handle, enum stream_default meaning, unsigned flags)
 {
+	const bool is_legacy = handle == CU_STREAM_LEGACY || (!handle && meaning == STREAM_LEGACY);
+
+	if (flags == CU_MEM_ATTACH_SINGLE && is_legacy)
+		return CUDA_ERROR_INVALID_VALUE;
 	return stream_put(handle, meaning, work_create(WORK_EMPTY));
 }
 
 CUresult cuStreamAttachMemAsync(
 	CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags)
 {
-	(void)dptr, (void)length, (void)flags;
+	(void)dptr, (void)length;
 	ENTER_OR_NULL(cuStreamAttachMemAsync, CUDA_SUCCESS);
-	return attach(hStream, STREAM_LEGACY);
+	return attach(hStream, STREAM_LEGACY, flags);
 }
 
 CUresult cuStreamAttachMemAsync_ptsz(
 	CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags)
 {
-	(void)dptr, (void)length, (void)flags;
+	(void)dptr, (void)length;
 	ENTER_OR_NULL(cuStreamAttachMemAsync_ptsz, CUDA_SUCCESS);
-	return attach(hStream, STREAM_PER_THREAD);
+	return attach(hStream, STREAM_PER_THREAD, flags);
 }
