@@ -3,7 +3,6 @@
 #
 # jax_partition.py: results of JAX. Nobody else can bring work to its streams; on how many SMs work
 # runs is told of the default stream and of one that is made as JAX makes its own.
-import ctypes
 import os
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy
 
 from framework import say, say_result
-from side_census import Census
+from side_census import Census, enter_primary_context
 
 
 @jax.jit
@@ -24,19 +23,10 @@ def layers(x, weight):
     return x
 
 
-def enter_context():
-    """JAX keeps its own, the primary one, current in its own threads."""
-    driver, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p()
-    for result in (driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0),
-                   driver.cuCtxSetCurrent(context)):
-        if result != 0:
-            raise RuntimeError(f"the primary context: {result}")
-
-
 say("version", jax.__version__)
 x = jnp.asarray(numpy.random.default_rng(1).integers(-2, 3, (512, 512)), dtype=jnp.float32)
 say_result("layers", numpy.asarray(layers(x, x)).tobytes())
-enter_context()
+enter_primary_context()  # JAX's own, which is current in its threads alone
 census = Census()
 census.bring(0)
 census.bring_by_new_stream()

@@ -3,17 +3,21 @@
 #
 # Rows about partitions of SMs: what the driver's green contexts do, and whether a slice with
 # mechanism sm stays on its SMs.
+import contextlib
 import os
+import sys
 import time
 
 from driver_checks import judge
-from machine import Failed, Skipped, values_of
+from machine import HERE, Failed, Skipped, values_of
 
 SHARE = "25%"
 HALF = "50%"
 WAYS = ("default", "per_thread", "stream", "graph", "graph_on_default", "cooperative", "threads")
 ORDER_S, ORDER_ON_SIMGPU_S = 30, 1.5
 EVIDENCE_S = 2
+START_S = 8   # until a program that hangs is given up, beyond the time that it works
+LIMIT_S = 25
 # What the lengths of its kernels are on simgpu.
 SIMGPU_SETTINGS = ("kernel.gpu_turn_short=5us", "kernel.gpu_turn_long=200us")
 # How a driver says that a launch cannot be, after which all is as it was.
@@ -33,34 +37,45 @@ def confined(machine, share=SHARE):
     return machine.slice(compute=share) | {"CUSLICE_MECHANISM": "sm"}
 
 
-def ask(machine, words, env=None, program="gpu-partition", settings=()):
-    """words: what is asked for, and its arguments; a list, or text without a path."""
-    words = words.split() if isinstance(words, str) else words
+@contextlib.contextmanager
+def within(machine, seconds):
+    """What hangs must not take the other rows' time: it fails after so many seconds."""
+    deadline = machine.deadline
+    machine.deadline = min(deadline, time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        machine.deadline = deadline
+
+
+def run(machine, argv, env=None, settings=()):
+    """What it says, with the twins of the kernels that note their SMs."""
     env = dict(env or {})
     if machine.is_simulated:
-        # The twins of the kernels that note their SMs.
         env["SIMGPU_TWINS"] = ":".join((
             machine.program("gpu-twins.so"),
             machine.built("tests", "preload", "clients", "libclient_partition_twins.so")))
     try:
-        return values_of(machine.run([machine.program(program), *words], env=env,
-                                     settings=(*SIMGPU_SETTINGS, *settings)))
+        return values_of(machine.run(argv, env=env, settings=(*SIMGPU_SETTINGS, *settings)))
     except Failed as failure:
         if "NOT_SUPPORTED" in str(failure) or "symbol lookup error" in str(failure):
             raise Skipped(f"this driver has no green contexts: {failure}") from failure
         raise
 
 
-def evidence(machine, seconds, words, env=None, settings=()):
+def ask(machine, words, env=None, program="gpu-partition", settings=(), seconds=LIMIT_S):
+    """words: what is asked for, and its arguments; a list, or text without a path."""
+    words = words.split() if isinstance(words, str) else words
+    with within(machine, seconds):
+        return run(machine, [machine.program(program), *words], env, settings)
+
+
+def evidence(machine, words, env=None, settings=()):
     """The same, but no reason to fail: what went wrong is said as `failed`."""
-    deadline = machine.deadline
-    machine.deadline = min(deadline, time.monotonic() + seconds)
     try:
-        return ask(machine, words, env, settings=settings)
+        return ask(machine, words, env, settings=settings, seconds=EVIDENCE_S + START_S)
     except (Failed, Skipped) as failure:
         return {"failed": str(failure)}
-    finally:
-        machine.deadline = deadline
 
 
 def check_sizes(machine):
@@ -103,9 +118,11 @@ def fits(said):
 
 
 def check_ways(machine):
-    bare = ask(machine, "ways")
-    said = ask(machine, "ways", confined(machine))
-    figures, claims = judge_ways(said, bare)
+    """And by ctypes, which finds the driver in a way of its own."""
+    side = [sys.executable, "-B", os.path.join(HERE, "side_census.py")]
+    bare, said = (ask(machine, "ways", env) | {"ctypes": run(machine, side, env)["ran_on"]}
+                  for env in ({}, confined(machine)))
+    figures, claims = judge_ways(said, bare, (*WAYS, "ctypes"))
     return judge([*claims, fits(said)], figures)
 
 
@@ -151,10 +168,11 @@ def check_order(machine):
     seconds = ORDER_ON_SIMGPU_S if machine.is_simulated else ORDER_S
     brief = f"order {int(1000 * min(seconds / 3, EVIDENCE_S))}"
     bare, forgetful = ask(machine, f"{brief} plain"), ask(machine, f"{brief} forget")
-    said = ask(machine, f"order {int(1000 * seconds)} plain", confined(machine))
+    said = ask(machine, f"order {int(1000 * seconds)} plain", confined(machine),
+               seconds=2 * seconds + START_S)
     figures = judge_order(bare, forgetful, said)
     for variant, name in (("green", "green current"), ("inside", "all made inside")):
-        figures[name] = order_text(evidence(machine, EVIDENCE_S + 5, f"{brief} {variant}"))
+        figures[name] = order_text(evidence(machine, f"{brief} {variant}"))
     return figures
 
 

@@ -14,6 +14,7 @@ from machine import HERE, Skipped, values_of
 # PyTorch with the driver's own pools; what matters most of it.
 POOLS = {"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync"}
 POOL_CASES = ("matmul", "convolution", "graph")
+LIMIT_S = 60
 
 
 def keys_of(values, what):
@@ -58,8 +59,9 @@ def run(machine, name, env=None, cases=()):
               "TRITON_CACHE_DIR": os.path.join(machine.out, "triton"),
               "TORCHINDUCTOR_COMPILE_THREADS": "1"}
     script = os.path.join(HERE, f"{name}_partition.py")
-    return values_of(machine.run([sys.executable, "-B", script, *cases],
-                                 env={**caches, **(env or {})}))
+    with partitions.within(machine, LIMIT_S):
+        return values_of(machine.run([sys.executable, "-B", script, *cases],
+                                     env={**caches, **(env or {})}))
 
 
 def needs(machine, name):

@@ -124,6 +124,6 @@ def check_mps(machine):
             raise Skipped(f"no client can run under a daemon of ours: {failure}") from failure
         share = machine.slice(compute=partitions.HALF) | {"CUSLICE_MECHANISM": "mps"}
         said = partitions.ask(machine, "ways", env | share, settings=settings)
-        whole, half = (partitions.evidence(machine, 10, part, env | {PERCENTAGE: percent}, settings)
+        whole, half = (partitions.evidence(machine, part, env | {PERCENTAGE: percent}, settings)
                        for percent in ("100", "50"))
     return judge_mps(bare, said, alone, whole, half)

@@ -2,7 +2,7 @@
 # Copyright the cuslice authors
 #
 # On how many SMs work runs that goes to the streams of a framework: a kernel beside its own, by the
-# driver, in the context that is current.
+# driver, in the context that is current. As a program it tells the same of streams of its own.
 import ctypes
 import os
 
@@ -58,3 +58,23 @@ class Census:
         self.call("cuMemcpyDtoH_v2", words, self.seen, ctypes.c_size_t(4 * WORDS))
         say("told", self.sms)
         say("ran_on", sum(bin(word).count("1") for word in words))
+
+
+def enter_primary_context():
+    driver, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p()
+    for result in (driver.cuInit(0), driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0),
+                   driver.cuCtxSetCurrent(context)):
+        if result != 0:
+            raise RuntimeError(f"the primary context: {result}")
+
+
+def tell_own():
+    enter_primary_context()
+    census = Census()
+    census.bring(0)
+    census.bring_by_new_stream()
+    census.tell()
+
+
+if __name__ == "__main__":
+    tell_own()

@@ -298,6 +298,16 @@ class DaemonTest(unittest.TestCase):
 
 
 class BudgetTest(unittest.TestCase):
+    def test_what_hangs_leaves_time_for_the_rest(self):
+        with tempfile.TemporaryDirectory() as folder:
+            machine = Machine(folder, folder, is_simulated=False)
+            begun = time.monotonic()
+            with self.assertRaisesRegex(Failed, "hung"), partitions.within(machine, 0.3):
+                machine.run(["sleep", "20"])
+            self.assertLess(time.monotonic() - begun, 10)
+            self.assertEqual(machine.run(["echo", "next"]), "next\n")
+            machine.log.close()
+
     def test_all_rows_fit_into_four_minutes(self):
         programs = 5  # is always run first
         self.assertLessEqual(programs + sum(row.estimate for row in partition_rows()), 240)
