@@ -218,6 +218,7 @@ static CUresult set_work(CUgraphExec exec, CUgraphNode source, CUgraphNodeType t
 	if (fits) {
 		struct work *old = node->work;
 
+		work_replace(work, old);
 		node->work = work;
 		work = old;
 	}
@@ -251,25 +252,25 @@ CUresult cuGraphExecKernelNodeSetParams_v2(
 CUresult cuGraphExecMemcpyNodeSetParams(
 	CUgraphExec hGraphExec, CUgraphNode hNode, const CUDA_MEMCPY3D *copyParams, CUcontext ctx)
 {
-	struct work *work;
+	struct work *work = NULL;
 
-	(void)ctx;
 	ENTER(cuGraphExecMemcpyNodeSetParams);
 	const CUresult made = copy_work_3d(copyParams, &work);
 
-	return set_work(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMCPY, made, work);
+	return set_work(
+		hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMCPY, place_in(ctx, made, work), work);
 }
 
 CUresult cuGraphExecMemsetNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
 	const CUDA_MEMSET_NODE_PARAMS *memsetParams, CUcontext ctx)
 {
-	struct work *work;
+	struct work *work = NULL;
 
-	(void)ctx;
 	ENTER(cuGraphExecMemsetNodeSetParams);
 	const CUresult made = work_of_memset_params(memsetParams, &work);
 
-	return set_work(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMSET, made, work);
+	return set_work(
+		hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMSET, place_in(ctx, made, work), work);
 }
 
 CUresult cuGraphExecHostNodeSetParams(
@@ -301,36 +302,17 @@ CUresult cuGraphExecChildGraphNodeSetParams(
 	return set_child(hGraphExec, hNode, childGraph);
 }
 
-/* The newer structs begin as the older ones do. */
-static CUresult work_of_params(const CUgraphNodeParams *params, struct work **ret_work)
-{
-	switch (params->type) {
-	case CU_GRAPH_NODE_TYPE_KERNEL:
-		return work_of_kernel_params(
-			(const CUDA_KERNEL_NODE_PARAMS *)&params->kernel, ret_work);
-	case CU_GRAPH_NODE_TYPE_MEMCPY:
-		return copy_work_3d(&params->memcpy.copyParams, ret_work);
-	case CU_GRAPH_NODE_TYPE_MEMSET:
-		return work_of_memset_params(
-			(const CUDA_MEMSET_NODE_PARAMS *)&params->memset, ret_work);
-	case CU_GRAPH_NODE_TYPE_HOST:
-		return work_of_host_params((const CUDA_HOST_NODE_PARAMS *)&params->host, ret_work);
-	default:
-		return CUDA_ERROR_NOT_SUPPORTED;
-	}
-}
-
 CUresult cuGraphExecNodeSetParams(
 	CUgraphExec hGraphExec, CUgraphNode hNode, CUgraphNodeParams *nodeParams)
 {
-	struct work *work;
+	struct work *work = NULL;
 
 	ENTER(cuGraphExecNodeSetParams);
 	if (!nodeParams)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (nodeParams->type == CU_GRAPH_NODE_TYPE_GRAPH)
 		return set_child(hGraphExec, hNode, nodeParams->graph.graph);
-	const CUresult made = work_of_params(nodeParams, &work);
+	const CUresult made = work_of_any_params(nodeParams, &work);
 
 	return set_work(hGraphExec, hNode, nodeParams->type, made, work);
 }

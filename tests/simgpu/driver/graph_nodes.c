@@ -55,20 +55,21 @@ static CUresult add_kernel(const struct place *place, const CUDA_KERNEL_NODE_PAR
 	return add_work(place, made, work);
 }
 
-static CUresult add_memcpy(const struct place *place, const CUDA_MEMCPY3D *params)
+static CUresult add_memcpy(const struct place *place, const CUDA_MEMCPY3D *params, CUcontext ctx)
 {
-	struct work *work;
+	struct work *work = NULL;
 	const CUresult made = copy_work_3d(params, &work);
 
-	return add_work(place, made, work);
+	return add_work(place, place_in(ctx, made, work), work);
 }
 
-static CUresult add_memset(const struct place *place, const CUDA_MEMSET_NODE_PARAMS *params)
+static CUresult add_memset(
+	const struct place *place, const CUDA_MEMSET_NODE_PARAMS *params, CUcontext ctx)
 {
-	struct work *work;
+	struct work *work = NULL;
 	const CUresult made = work_of_memset_params(params, &work);
 
-	return add_work(place, made, work);
+	return add_work(place, place_in(ctx, made, work), work);
 }
 
 static CUresult add_host(const struct place *place, const CUDA_HOST_NODE_PARAMS *params)
@@ -165,22 +166,20 @@ CUresult cuGraphAddMemcpyNode(CUgraphNode *phGraphNode, CUgraph hGraph,
 	const CUgraphNode *dependencies, size_t numDependencies, const CUDA_MEMCPY3D *copyParams,
 	CUcontext ctx)
 {
-	(void)ctx;
 	ENTER(cuGraphAddMemcpyNode);
 	const struct place place = PLACE;
 
-	return add_memcpy(&place, copyParams);
+	return add_memcpy(&place, copyParams, ctx);
 }
 
 CUresult cuGraphAddMemsetNode(CUgraphNode *phGraphNode, CUgraph hGraph,
 	const CUgraphNode *dependencies, size_t numDependencies,
 	const CUDA_MEMSET_NODE_PARAMS *memsetParams, CUcontext ctx)
 {
-	(void)ctx;
 	ENTER(cuGraphAddMemsetNode);
 	const struct place place = PLACE;
 
-	return add_memset(&place, memsetParams);
+	return add_memset(&place, memsetParams, ctx);
 }
 
 CUresult cuGraphAddHostNode(CUgraphNode *phGraphNode, CUgraph hGraph,
@@ -229,8 +228,7 @@ CUresult cuGraphAddEventWaitNode(CUgraphNode *phGraphNode, CUgraph hGraph,
 	return add_wait(&place, event);
 }
 
-/* The newer structs begin as the older ones do; what they add is a context, which says nothing
- * here. */
+/* The newer structs begin as the older ones do; what they add is a context. */
 static CUresult add_any(const struct place *place, CUgraphNodeParams *params)
 {
 	if (!params)
@@ -239,9 +237,10 @@ static CUresult add_any(const struct place *place, CUgraphNodeParams *params)
 	case CU_GRAPH_NODE_TYPE_KERNEL:
 		return add_kernel(place, (const CUDA_KERNEL_NODE_PARAMS *)&params->kernel);
 	case CU_GRAPH_NODE_TYPE_MEMCPY:
-		return add_memcpy(place, &params->memcpy.copyParams);
+		return add_memcpy(place, &params->memcpy.copyParams, params->memcpy.copyCtx);
 	case CU_GRAPH_NODE_TYPE_MEMSET:
-		return add_memset(place, (const CUDA_MEMSET_NODE_PARAMS *)&params->memset);
+		return add_memset(place, (const CUDA_MEMSET_NODE_PARAMS *)&params->memset,
+			params->memset.ctx);
 	case CU_GRAPH_NODE_TYPE_HOST:
 		return add_host(place, (const CUDA_HOST_NODE_PARAMS *)&params->host);
 	case CU_GRAPH_NODE_TYPE_GRAPH:
@@ -374,7 +373,8 @@ CUresult cuGraphEventWaitNodeGetEvent(CUgraphNode hNode, CUevent *event_out)
 	return CUDA_SUCCESS;
 }
 
-/* Replaces what a node does; work in flight keeps the old one. The reference is consumed. */
+/* Replaces what a node does, and not where; work in flight keeps the old one. The reference is
+ * consumed. */
 static CUresult set_work(CUgraphNode node, CUgraphNodeType type, CUresult made, struct work *work)
 {
 	if (made != CUDA_SUCCESS)
@@ -385,6 +385,7 @@ static CUresult set_work(CUgraphNode node, CUgraphNodeType type, CUresult made, 
 	if (fits) {
 		struct work *old = node->work;
 
+		work_replace(work, old);
 		node->work = work;
 		work = old;
 	}
@@ -441,6 +442,18 @@ CUresult cuGraphHostNodeSetParams(CUgraphNode hNode, const CUDA_HOST_NODE_PARAMS
 	const CUresult made = work_of_host_params(nodeParams, &work);
 
 	return set_work(hNode, CU_GRAPH_NODE_TYPE_HOST, made, work);
+}
+
+CUresult cuGraphNodeSetParams(CUgraphNode hNode, CUgraphNodeParams *nodeParams)
+{
+	struct work *work = NULL;
+
+	ENTER(cuGraphNodeSetParams);
+	if (!nodeParams)
+		return CUDA_ERROR_INVALID_VALUE;
+	const CUresult made = work_of_any_params(nodeParams, &work);
+
+	return set_work(hNode, nodeParams->type, made, work);
 }
 
 CUresult cuGraphEventRecordNodeSetEvent(CUgraphNode hNode, CUevent event)

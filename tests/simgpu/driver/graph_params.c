@@ -14,26 +14,27 @@
 #include "module.h"
 #include "work.h"
 
-/* A node runs in the green context that is current when it is made, or that its parameters name
- * where they name a kernel without a function. */
-static CUresult kernel_work(const struct launch *launch, CUcontext ctx, struct work **ret_work)
+/* A function belongs to a context, and a node to that of its function. A kernel belongs to none:
+ * its node runs in the context that the parameters name, or that is current when it is made. */
+static CUresult kernel_work(struct launch *launch, CUcontext ctx, struct work **ret_work)
 {
-	const CUresult result = launch_work(launch, ret_work);
+	const bool is_free = !handle_is(launch->function, HANDLE_FUNCTION);
+	CUresult result = is_free ? context_resolve(&ctx) : CUDA_SUCCESS;
 
 	if (result != CUDA_SUCCESS)
 		return result;
-	if (!handle_is(ctx, HANDLE_CONTEXT) && context_current(&ctx) != CUDA_SUCCESS)
-		return CUDA_SUCCESS;
-	if (context_home(ctx) == (*ret_work)->kernel.function->module->ctx)
+	launch->ctx = is_free ? ctx : NULL;
+	result = launch_work(launch, ret_work);
+	if (result == CUDA_SUCCESS && is_free)
 		work_place(*ret_work, ctx);
-	return CUDA_SUCCESS;
+	return result;
 }
 
 CUresult work_of_kernel_params(const CUDA_KERNEL_NODE_PARAMS *params, struct work **ret_work)
 {
 	if (!params)
 		return CUDA_ERROR_INVALID_VALUE;
-	const struct launch launch = {
+	struct launch launch = {
 		.function = params->func ? params->func : (CUfunction)params->kern,
 		.grid = {params->gridDimX, params->gridDimY, params->gridDimZ},
 		.block = {params->blockDimX, params->blockDimY, params->blockDimZ},
@@ -49,7 +50,7 @@ CUresult work_of_kernel_params_v1(const CUDA_KERNEL_NODE_PARAMS_v1 *params, stru
 {
 	if (!params)
 		return CUDA_ERROR_INVALID_VALUE;
-	const struct launch launch = {
+	struct launch launch = {
 		.function = params->func,
 		.grid = {params->gridDimX, params->gridDimY, params->gridDimZ},
 		.block = {params->blockDimX, params->blockDimY, params->blockDimZ},
@@ -67,6 +68,18 @@ CUresult work_of_memset_params(const CUDA_MEMSET_NODE_PARAMS *params, struct wor
 		return CUDA_ERROR_INVALID_VALUE;
 	return fill_work(params->dst, params->pitch, params->value, params->elementSize,
 		params->width, params->height, ret_work);
+}
+
+CUresult place_in(CUcontext ctx, CUresult made, struct work *work)
+{
+	if (made != CUDA_SUCCESS || !ctx)
+		return made;
+	if (handle_is(ctx, HANDLE_CONTEXT)) {
+		work_place(work, ctx);
+		return CUDA_SUCCESS;
+	}
+	work_unref(work);
+	return CUDA_ERROR_INVALID_CONTEXT;
 }
 
 CUresult work_of_host_params(const CUDA_HOST_NODE_PARAMS *params, struct work **ret_work)
@@ -97,6 +110,31 @@ CUresult work_of_event(CUevent event, struct work **ret_work)
 	return CUDA_SUCCESS;
 }
 
+/* The newer structs begin as the older ones do; what they add is a context. */
+CUresult work_of_any_params(const CUgraphNodeParams *params, struct work **ret_work)
+{
+	CUresult made;
+
+	switch (params->type) {
+	case CU_GRAPH_NODE_TYPE_KERNEL:
+		return work_of_kernel_params(
+			(const CUDA_KERNEL_NODE_PARAMS *)&params->kernel, ret_work);
+	case CU_GRAPH_NODE_TYPE_MEMCPY:
+		made = copy_work_3d(&params->memcpy.copyParams, ret_work);
+		return place_in(params->memcpy.copyCtx, made, *ret_work);
+	case CU_GRAPH_NODE_TYPE_MEMSET:
+		made = work_of_memset_params(
+			(const CUDA_MEMSET_NODE_PARAMS *)&params->memset, ret_work);
+		return place_in(params->memset.ctx, made, *ret_work);
+	case CU_GRAPH_NODE_TYPE_HOST:
+		return work_of_host_params((const CUDA_HOST_NODE_PARAMS *)&params->host, ret_work);
+	case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
+		return work_of_event(params->eventRecord.event, ret_work);
+	default:
+		return CUDA_ERROR_NOT_SUPPORTED;
+	}
+}
+
 void kernel_params_of_work(const struct work *work, CUDA_KERNEL_NODE_PARAMS *ret_params)
 {
 	const struct simgpu_twin_launch *launch = &work->kernel.launch;
@@ -111,7 +149,7 @@ void kernel_params_of_work(const struct work *work, CUDA_KERNEL_NODE_PARAMS *ret
 		.blockDimZ = launch->block[2],
 		.sharedMemBytes = launch->shared_bytes,
 		.kernelParams = work->kernel.params,
-		.ctx = work->green,
+		.ctx = work->place,
 	};
 }
 

@@ -18,6 +18,14 @@ CUresult work_of_memset_params(const CUDA_MEMSET_NODE_PARAMS *params, struct wor
 CUresult work_of_host_params(const CUDA_HOST_NODE_PARAMS *params, struct work **ret_work);
 CUresult work_of_event(CUevent event, struct work **ret_work);
 
+/* CUDA_ERROR_NOT_SUPPORTED for nodes that do no work, or whose work cannot be changed. */
+CUresult work_of_any_params(const CUgraphNodeParams *params, struct work **ret_work);
+
+/* Places work that was `made`, where `ctx` is not NULL: memsets and copies run in the context that
+ * is named with them. Returns  `made`, or CUDA_ERROR_INVALID_CONTEXT, and the work is gone then
+ */
+CUresult place_in(CUcontext ctx, CUresult made, struct work *work);
+
 /* The way back; pointers stay the work's. */
 void kernel_params_of_work(const struct work *work, CUDA_KERNEL_NODE_PARAMS *ret_params);
 void memcpy_params_of_work(const struct work *work, CUDA_MEMCPY3D *ret_params);

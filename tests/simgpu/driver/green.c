@@ -208,6 +208,11 @@ CUcontext green_leak(CUcontext ctx, bool is_null_stream, bool is_replay)
 	return ctx;
 }
 
+bool green_leaks_by_params(void)
+{
+	return leaks(WIRE_LEAK_SET_PARAMS);
+}
+
 bool green_has_extra_sms(CUcontext ctx)
 {
 	return ctx->primary && leaks(WIRE_LEAK_CDP) &&

@@ -34,6 +34,9 @@ CUresult green_end(CUgreenCtx green);
  */
 CUcontext green_leak(CUcontext ctx, bool is_null_stream, bool is_replay);
 
+/* Returns whether a leak that is switched on takes kernel nodes out whose parameters are set. */
+bool green_leaks_by_params(void);
+
 /* Returns whether a leak that is switched on lets kernels of `ctx` use two more SMs. */
 bool green_has_extra_sms(CUcontext ctx);
 

@@ -87,7 +87,7 @@ CUresult launch_work(const struct launch *launch, struct work **ret_work)
 
 	if (!has_valid_shape(launch) || (launch->params && launch->extra))
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult result = function_resolve(launch->function, &function);
+	CUresult result = function_resolve_in(launch->function, launch->ctx, &function);
 
 	if (result == CUDA_SUCCESS)
 		result = check_resources(function, launch);

@@ -15,6 +15,7 @@ struct work;
 
 struct launch {
 	CUfunction function; /* or a CUkernel */
+	CUcontext ctx;       /* in which a CUkernel is meant; NULL: the current one */
 	uint32_t grid[3], block[3];
 	uint32_t shared_bytes;
 	uint32_t cluster_blocks; /* 0 and 1: no clusters */

@@ -152,14 +152,15 @@ static CUmodule loaded_module(CUcontext ctx, CUlibrary library)
 	return module;
 }
 
-static CUresult load_into_current(CUlibrary library, CUmodule *ret_module)
+/* NULL stands for the current context. */
+static CUresult load_into(CUcontext ctx, CUlibrary library, CUmodule *ret_module)
 {
 	const struct sim_module_image *image = library->image;
-	CUcontext ctx;
-	CUresult result = context_current_home(&ctx);
+	CUresult result = ctx ? CUDA_SUCCESS : context_current(&ctx);
 
 	if (result != CUDA_SUCCESS)
 		return result;
+	ctx = context_home(ctx);
 	if (!image->is_ptx && image->sm / 10 != ctx->device->info->cc_major)
 		return CUDA_ERROR_NO_BINARY_FOR_GPU;
 	pthread_mutex_lock(&load_lock);
@@ -172,6 +173,11 @@ static CUresult load_into_current(CUlibrary library, CUmodule *ret_module)
 
 CUresult function_resolve(CUfunction handle, CUfunction *ret_function)
 {
+	return function_resolve_in(handle, NULL, ret_function);
+}
+
+CUresult function_resolve_in(CUfunction handle, CUcontext ctx, CUfunction *ret_function)
+{
 	if (handle_is(handle, HANDLE_FUNCTION)) {
 		*ret_function = handle;
 		return CUDA_SUCCESS;
@@ -180,7 +186,7 @@ CUresult function_resolve(CUfunction handle, CUfunction *ret_function)
 		return CUDA_ERROR_INVALID_HANDLE;
 	CUkernel kernel = (CUkernel)handle;
 	CUmodule module;
-	const CUresult result = load_into_current(kernel->library, &module);
+	const CUresult result = load_into(ctx, kernel->library, &module);
 
 	if (result == CUDA_SUCCESS)
 		*ret_function = module->functions[kernel->index];
@@ -233,7 +239,7 @@ CUresult cuLibraryGetModule(CUmodule *pMod, CUlibrary library)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!handle_is(library, HANDLE_LIBRARY))
 		return CUDA_ERROR_INVALID_HANDLE;
-	return load_into_current(library, pMod);
+	return load_into(NULL, library, pMod);
 }
 
 CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
@@ -247,7 +253,7 @@ CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!handle_is(library, HANDLE_LIBRARY))
 		return CUDA_ERROR_INVALID_HANDLE;
-	CUresult result = load_into_current(library, &module);
+	CUresult result = load_into(NULL, library, &module);
 
 	if (result == CUDA_SUCCESS)
 		result = module_find_global(module, name, &address, &size);

@@ -55,6 +55,9 @@ void module_destroy(CUmodule module);
  */
 CUresult function_resolve(CUfunction handle, CUfunction *ret_function);
 
+/* The same for a kernel in `ctx`; NULL: in the current context. */
+CUresult function_resolve_in(CUfunction handle, CUcontext ctx, CUfunction *ret_function);
+
 /* Finds the address and size of a global variable of `module`. */
 CUresult module_find_global(
 	CUmodule module, const char *name, CUdeviceptr *ret_address, size_t *ret_size);

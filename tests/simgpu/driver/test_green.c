@@ -290,40 +290,6 @@ static void replay_stays_in_the_green_context_that_was_captured(void **state)
 	must(cuStreamDestroy(outside));
 }
 
-static void node_runs_in_the_context_that_is_current_when_it_is_made(void **state)
-{
-	CUgreenCtx green = green_of(8, 4);
-	void *values[] = {&census.bits};
-	const CUDA_KERNEL_NODE_PARAMS params = {.func = census.kernel,
-		.gridDimX = CENSUS_SMS,
-		.gridDimY = 1,
-		.gridDimZ = 1,
-		.blockDimX = 1024,
-		.blockDimY = 1,
-		.blockDimZ = 1,
-		.kernelParams = values};
-	CUDA_KERNEL_NODE_PARAMS found;
-	CUgraphExec exec;
-	CUgraphNode node;
-	CUgraph graph;
-
-	(void)state;
-	must(cuGraphCreate(&graph, 0));
-	must(cuCtxPushCurrent(context_of(green)));
-	must(cuGraphAddKernelNode(&node, graph, NULL, 0, &params));
-	must(cuCtxPopCurrent(NULL));
-	must(cuGraphKernelNodeGetParams(node, &found));
-	assert_ptr_equal(found.ctx, context_of(green));
-	must(cuGraphInstantiateWithFlags(&exec, graph, 0));
-	census_clear();
-	must(cuGraphLaunch(exec, NULL));
-	must(cuCtxSynchronize());
-	census_assert(32, 40);
-	must(cuGraphExecDestroy(exec));
-	must(cuGraphDestroy(graph));
-	must(cuGreenCtxDestroy(green));
-}
-
 static void cooperative_launch_has_to_fit_into_the_partition(void **state)
 {
 	CUgreenCtx green = green_of(8, 0);
@@ -477,7 +443,6 @@ int main(void)
 		cmocka_unit_test(event_of_a_green_context_stands_for_all_its_work),
 		cmocka_unit_test(captured_context_gives_no_event),
 		cmocka_unit_test(replay_stays_in_the_green_context_that_was_captured),
-		cmocka_unit_test(node_runs_in_the_context_that_is_current_when_it_is_made),
 		cmocka_unit_test(cooperative_launch_has_to_fit_into_the_partition),
 		cmocka_unit_test(clusters_have_to_fit_onto_sms_that_are_scheduled_together),
 		cmocka_unit_test(large_clusters_have_to_be_allowed),

@@ -109,20 +109,28 @@ uint64_t work_kernel_blocks(const struct work_kernel *kernel)
 
 void work_place(struct work *work, CUcontext ctx)
 {
-	work->green = ctx->primary ? ctx : NULL;
-	work->green_id = ctx->id;
+	work->place = ctx;
+	work->place_id = ctx->id;
+}
+
+void work_replace(struct work *work, const struct work *old)
+{
+	if (work->place || (work->kind == WORK_KERNEL && green_leaks_by_params()))
+		return;
+	work->place = old->place;
+	work->place_id = old->place_id;
 }
 
 CUresult work_context(const struct work *work, CUcontext launch_ctx, CUcontext *ret_ctx)
 {
 	const bool is_kernel = work->kind == WORK_KERNEL;
-	CUcontext green = work->green;
+	CUcontext place = work->place;
 
 	*ret_ctx = is_kernel ? work->kernel.function->module->ctx : launch_ctx;
-	if (!green)
+	if (!place)
 		return CUDA_SUCCESS;
-	if (handle_is(green, HANDLE_CONTEXT) && green->id == work->green_id)
-		*ret_ctx = green;
+	if (handle_is(place, HANDLE_CONTEXT) && place->id == work->place_id)
+		*ret_ctx = place;
 	else if (is_kernel)
 		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
 	return CUDA_SUCCESS;

@@ -73,10 +73,10 @@ struct work_callback {
 struct work {
 	_Atomic uint32_t refs;
 	enum work_kind kind;
-	/* In a graph: the green context in which it runs whatever stream the graph is launched in,
-	 * and the id of it, for it may end before; NULL: none. */
-	CUcontext green;
-	uint64_t green_id;
+	/* In a graph: the context in which it runs whatever stream the graph is launched in, and
+	 * the id of it, for it may end before; NULL: that of the kernel, or of the launch. */
+	CUcontext place;
+	uint64_t place_id;
 	union {
 		struct work_kernel kernel;
 		struct work_copy copy;
@@ -101,12 +101,15 @@ void work_unref(struct work *work);
 struct work *work_create_kernel(CUfunction function, const struct simgpu_twin_launch *launch,
 	void **kernel_params, const void *buffer, size_t buffer_bytes);
 
-/* Makes `work`, which nobody else has yet, part of a graph: if `ctx` is a green context it runs
- * there. */
+/* Makes `work`, which nobody else has yet, part of a graph, in which it runs in `ctx`. */
 void work_place(struct work *work, CUcontext ctx);
 
+/* The same for work of a node that did `old` before: it stays where that was, unless it has a place
+ * of its own. */
+void work_replace(struct work *work, const struct work *old);
+
 /* Finds where the work of a graph that is launched in `launch_ctx` runs.
- * Returns  CUDA_ERROR_CONTEXT_IS_DESTROYED for a kernel whose green context has ended
+ * Returns  CUDA_ERROR_CONTEXT_IS_DESTROYED for a kernel whose context has ended
  */
 CUresult work_context(const struct work *work, CUcontext launch_ctx, CUcontext *ret_ctx);
 

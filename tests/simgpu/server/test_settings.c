@@ -183,9 +183,10 @@ static void leaks_are_a_list(void **state)
 	assert_int_equal(settings.leaks, 0);
 	assert_set(&settings, "leak=cdp");
 	assert_int_equal(settings.leaks, WIRE_LEAK_CDP);
-	assert_set(&settings, "leak=null_stream,thread,graph,mps_scale");
-	assert_int_equal(settings.leaks,
-		WIRE_LEAK_NULL_STREAM | WIRE_LEAK_THREAD | WIRE_LEAK_GRAPH | WIRE_LEAK_MPS_SCALE);
+	assert_set(&settings, "leak=null_stream,thread,graph,mps_scale,set_params");
+	assert_int_equal(settings.leaks, WIRE_LEAK_NULL_STREAM | WIRE_LEAK_THREAD |
+						 WIRE_LEAK_GRAPH | WIRE_LEAK_MPS_SCALE |
+						 WIRE_LEAK_SET_PARAMS);
 	assert_set(&settings, "leak=none");
 	assert_int_equal(settings.leaks, 0);
 	assert_refused("leak=cdp,water", true, "leak=\"cdp,water\": \"water\" is not known");
