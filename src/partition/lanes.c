@@ -24,6 +24,7 @@ static bool make_event(CUevent *ret_event)
 bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
 {
 	struct lanes made = {.primary = primary, .green = green};
+	CUstream capturing;
 
 	if (lanes->lanes == NULL)
 		lanes->lanes = wipe_alloc(LANES_MAX * sizeof(*lanes->lanes));
@@ -42,6 +43,13 @@ bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
 		driver_real.cuStreamDestroy_v2(made.legacy);
 		return false;
 	}
+	if (driver_real.cuGreenCtxStreamCreate(&capturing, green, CU_STREAM_NON_BLOCKING, 0) !=
+		CUDA_SUCCESS) {
+		driver_real.cuEventDestroy_v2(made.whole_event);
+		driver_real.cuEventDestroy_v2(made.legacy_event);
+		driver_real.cuStreamDestroy_v2(made.legacy);
+		return false;
+	}
 	lanes->primary = primary;
 	lanes->green = green;
 	lanes->green_context = made.green_context;
@@ -49,6 +57,7 @@ bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
 	lanes->legacy_event = made.legacy_event;
 	lanes->whole_event = made.whole_event;
 	lanes->is_refused = false;
+	lanes->nodes.stream = capturing;
 	return true;
 }
 
@@ -72,6 +81,7 @@ void lanes_close(struct lanes *lanes)
 	driver_real.cuEventDestroy_v2(lanes->whole_event);
 	driver_real.cuEventDestroy_v2(lanes->legacy_event);
 	driver_real.cuStreamDestroy_v2(lanes->legacy);
+	driver_real.cuStreamDestroy_v2(lanes->nodes.stream);
 	lanes_drop(lanes);
 }
 
@@ -85,6 +95,8 @@ void lanes_drop(struct lanes *lanes)
 	lanes->green = NULL;
 	lanes->green_context = NULL;
 	lanes->legacy = NULL;
+	lanes->nodes.stream = NULL;
+	lanes->nodes.get_out = false;
 	lanes->legacy_work = lanes->whole_work = 0;
 	lanes->legacy_waited_for = lanes->whole_waited_for = 0;
 	lock_drop(&lanes->lock);

@@ -18,6 +18,7 @@
 #include "base/compiler.h"
 #include "base/lock.h"
 #include "driver/driver.h"
+#include "partition/nodes.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +49,7 @@ struct lanes {
 	struct lane *lanes;          /* LANES_MAX places; stays when the partition goes */
 	_Atomic unsigned lane_count; /* places from here on have never been used */
 	bool is_refused;             /* the driver did not do what makes the order */
+	struct nodes nodes;
 };
 
 /* Makes the legacy stream of a partition, whose context is current. False where the driver refuses;

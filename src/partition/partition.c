@@ -72,9 +72,10 @@ void partition_wish(unsigned device, unsigned sm_count, void (*give_up)(unsigned
 	atomic_store(&wish_count, device >= count ? device + 1 : count);
 }
 
-static void give_up(unsigned device, const char *reason)
+void partition_give_up(unsigned device, const char *reason)
 {
-	if (atomic_exchange(&partitions[device].is_given_up, true))
+	if (device >= MAX_DEVICES || atomic_load(&wishes[device].sm_count) == 0 ||
+		atomic_exchange(&partitions[device].is_given_up, true))
 		return;
 	log_at(LOG_WARN, "partition",
 		"GPU %u: no partition of %u SMs, for %s; the compute share is kept by time alone",
@@ -125,7 +126,11 @@ static const char *test(unsigned device)
 
 	atomic_store(&partition->testers[0], (uintptr_t)pthread_self());
 	atomic_store(&partition->is_made, true);
-	const char *reason = self_test(device, atomic_load(&wishes[device].sm_count), enter_test);
+	bool nodes_hold = false;
+	const char *reason =
+		self_test(device, atomic_load(&wishes[device].sm_count), enter_test, &nodes_hold);
+	if (!nodes_hold)
+		atomic_store(&partition->lanes.nodes.get_out, true);
 	atomic_store(&partition->testers[0], 0);
 	atomic_store(&partition->testers[1], 0);
 	log_at(LOG_DEBUG, "partition", "GPU %u: the self-test took %u us", device,
@@ -188,7 +193,7 @@ static void make_or_give_up(unsigned device, CUcontext context)
 	reason = make(device, context);
 	restore_capture(mode);
 	if (reason != NULL)
-		give_up(device, reason);
+		partition_give_up(device, reason);
 }
 
 /* What the calling thread may use. */
@@ -219,7 +224,7 @@ COLD static struct lanes *begin(CUcontext context)
 		atomic_load(&partitions[device].is_given_up))
 		return NULL;
 	if (!is_primary((unsigned)device, context)) {
-		give_up((unsigned)device, "the program has contexts of its own");
+		partition_give_up((unsigned)device, "the program has contexts of its own");
 		return NULL;
 	}
 	int cancelled = cancel_hold();
@@ -243,6 +248,33 @@ struct lanes *partition_current(void)
 			return lanes;
 	}
 	return begin(context);
+}
+
+struct lanes *partition_of(CUcontext context)
+{
+	unsigned count = atomic_load_explicit(&wish_count, memory_order_relaxed);
+
+	if (count == 0 ||
+		(context == NULL && driver_real.cuCtxGetCurrent(&context) != CUDA_SUCCESS))
+		return NULL;
+	for (unsigned i = 0; i < count && context != NULL; i++) {
+		struct lanes *lanes = lanes_in(i, context);
+		if (lanes != NULL)
+			return lanes;
+	}
+	return NULL;
+}
+
+void partition_refuse(struct lanes *lanes, const char *reason)
+{
+	for (unsigned i = 0; i < partition_places(); i++) {
+		if (lanes != &partitions[i].lanes)
+			continue;
+		if (atomic_load(&partitions[i].is_tested))
+			partition_give_up(i, reason);
+		else
+			atomic_store(&lanes->nodes.get_out, true);
+	}
 }
 
 struct lanes *partition_at(unsigned place)

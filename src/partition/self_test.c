@@ -221,6 +221,63 @@ static CUresult by_graph(struct test *test)
 	return result != CUDA_SUCCESS ? result : synced;
 }
 
+/* Of the kernel as it is, whose context is that of the module. */
+static CUDA_KERNEL_NODE_PARAMS_v2 node_params(const struct test *test, void **values)
+{
+	return (CUDA_KERNEL_NODE_PARAMS_v2){.func = test->kernel,
+		.gridDimX = test->blocks,
+		.gridDimY = 1,
+		.gridDimZ = 1,
+		.blockDimX = BLOCK_THREADS,
+		.blockDimY = 1,
+		.blockDimZ = 1,
+		.kernelParams = values};
+}
+
+/* As it was added, as its parameters were set in the graph, and in what was made of that. */
+static CUresult launch_node(
+	CUgraph graph, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS_v2 *params, bool is_set)
+{
+	CUgraphExec exec;
+	CUresult result =
+		is_set ? driver.cuGraphKernelNodeSetParams_v2(node, params) : CUDA_SUCCESS;
+
+	if (result == CUDA_SUCCESS)
+		result = driver.cuGraphInstantiateWithFlags(&exec, graph, 0);
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = driver.cuGraphLaunch(exec, NULL);
+	if (result == CUDA_SUCCESS && is_set) {
+		result = driver.cuGraphExecKernelNodeSetParams_v2(exec, node, params);
+		if (result == CUDA_SUCCESS)
+			result = driver.cuGraphLaunch(exec, NULL);
+	}
+	CUresult synced = driver.cuStreamSynchronize(NULL);
+	driver.cuGraphExecDestroy(exec);
+	return result != CUDA_SUCCESS ? result : synced;
+}
+
+static CUresult by_node(struct test *test)
+{
+	CUdeviceptr seen = test->seen;
+	unsigned cycles = BLOCK_CYCLES;
+	void *values[] = {&seen, &cycles};
+	CUDA_KERNEL_NODE_PARAMS_v2 params = node_params(test, values);
+	CUgraphNode node;
+	CUgraph graph;
+	CUresult result = driver.cuGraphCreate(&graph, 0);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = driver.cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &params);
+	if (result == CUDA_SUCCESS)
+		result = launch_node(graph, node, &params, false);
+	if (result == CUDA_SUCCESS)
+		result = launch_node(graph, node, &params, true);
+	driver.cuGraphDestroy(graph);
+	return result;
+}
+
 static const struct way {
 	CUresult (*run)(struct test *test);
 	const char *escaped;
@@ -241,21 +298,40 @@ static unsigned count_seen(const uint32_t seen[MOST_SMS / 32])
 }
 
 /* What was seen adds up: one partition, whatever the way to it. */
-static const char *run_ways(struct test *test, unsigned sm_count)
+static CUresult look(const struct test *test, unsigned *ret_count)
 {
 	uint32_t seen[MOST_SMS / 32];
+	CUresult result = driver.cuStreamSynchronize(NULL);
+
+	if (result == CUDA_SUCCESS)
+		result = driver.cuMemcpyDtoH_v2(seen, test->seen, sizeof(seen));
+	if (result == CUDA_SUCCESS)
+		*ret_count = count_seen(seen);
+	return result;
+}
+
+static const char *run_ways(struct test *test, unsigned sm_count)
+{
+	unsigned count;
 
 	for (unsigned i = 0; i < ARRAY_LEN(ways); i++) {
-		if (ways[i].run(test) != CUDA_SUCCESS ||
-			driver.cuStreamSynchronize(NULL) != CUDA_SUCCESS ||
-			driver.cuMemcpyDtoH_v2(seen, test->seen, sizeof(seen)) != CUDA_SUCCESS)
+		if (ways[i].run(test) != CUDA_SUCCESS || look(test, &count) != CUDA_SUCCESS)
 			return "the driver refuses work in it";
-		if (count_seen(seen) == 0)
+		if (count == 0)
 			return "the self-test's kernel does not run";
-		if (count_seen(seen) > sm_count)
+		if (count > sm_count)
 			return ways[i].escaped;
 	}
 	return NULL;
+}
+
+/* Most programs put no nodes into graphs, so this need not hold for the others to. */
+static bool nodes_hold(struct test *test, unsigned sm_count)
+{
+	unsigned count;
+
+	return by_node(test) == CUDA_SUCCESS && look(test, &count) == CUDA_SUCCESS &&
+	       count <= sm_count;
 }
 
 /* What the test takes of the device's memory it gives back at once, so it is not charged. */
@@ -281,13 +357,15 @@ static bool prepare(struct test *test)
 	return false;
 }
 
-const char *self_test(unsigned device, unsigned sm_count, void (*enter)(unsigned device))
+const char *self_test(
+	unsigned device, unsigned sm_count, void (*enter)(unsigned device), bool *ret_nodes_hold)
 {
 	struct test test = {.device = device, .enter = enter};
 
 	if (!prepare(&test))
 		return "the self-test's kernel cannot be loaded";
 	const char *reason = run_ways(&test, sm_count);
+	*ret_nodes_hold = reason == NULL && nodes_hold(&test, sm_count);
 	driver.cuMemFree_v2(test.seen);
 	driver.cuModuleUnload(test.module);
 	return reason;

@@ -7,12 +7,17 @@
 #ifndef CUSLICE_PARTITION_SELF_TEST_H
 #define CUSLICE_PARTITION_SELF_TEST_H
 
+#include <stdbool.h>
+
 /* Returns NULL where it holds, else what went past it: static text that goes on from "for". Through
  * `driver`, as programs do, in the primary context, which is current; takes a few milliseconds.
  * device    whose partition it is
  * sm_count  of the partition
  * enter     called in the thread that the test makes, before it calls the driver
+ * ret_nodes_hold  where NULL is returned: whether nodes that programs put into graphs stay in it
+ * too
  */
-const char *self_test(unsigned device, unsigned sm_count, void (*enter)(unsigned device));
+const char *self_test(
+	unsigned device, unsigned sm_count, void (*enter)(unsigned device), bool *ret_nodes_hold);
 
 #endif

@@ -34,6 +34,15 @@ CUstream streams_question(CUstream stream)
 	return is_legacy(stream) ? stream : streams_handle(stream);
 }
 
+static void order_stream(CUstream stream)
+{
+	for (unsigned i = 0; i < partition_places(); i++) {
+		struct lanes *lanes = partition_at(i);
+		if (lanes != NULL)
+			lanes_order(lanes, stream);
+	}
+}
+
 CUstream streams_work(CUstream stream)
 {
 	if (is_legacy(stream)) {
@@ -48,11 +57,7 @@ CUstream streams_work(CUstream stream)
 		streams_whole(); /* there was no lane to be had: at least in order */
 		return stream;
 	}
-	for (unsigned i = 0; i < partition_places(); i++) {
-		struct lanes *lanes = partition_at(i);
-		if (lanes != NULL)
-			lanes_order(lanes, stream);
-	}
+	order_stream(stream);
 	return stream;
 }
 
@@ -408,6 +413,46 @@ CUresult CUDAAPI beneath_cuLaunchKernelEx_ptsz(
 	return result;
 }
 
+/* Launches of before CUDA 4.0, with what their function remembers, on the legacy stream. */
+CUresult CUDAAPI beneath_cuLaunchGrid(CUfunction f, int width, int height)
+{
+	if (partition_current() == NULL)
+		return driver_real.cuLaunchGrid(f, width, height);
+	CUstream stream = streams_work(CU_STREAM_LEGACY);
+	CUresult result = driver_real.cuLaunchGridAsync(f, width, height, stream);
+	streams_work_done(stream);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuLaunch(CUfunction f)
+{
+	return partition_current() == NULL ? driver_real.cuLaunch(f)
+					   : beneath_cuLaunchGrid(f, 1, 1);
+}
+
+/* Its streams are none of the default ones. */
+CUresult CUDAAPI beneath_cuLaunchCooperativeKernelMultiDevice(
+	CUDA_LAUNCH_PARAMS *list, unsigned int count, unsigned int flags)
+{
+	for (unsigned i = 0; list != NULL && i < count; i++)
+		order_stream(list[i].hStream);
+	CUresult result = driver_real.cuLaunchCooperativeKernelMultiDevice(list, count, flags);
+	for (unsigned i = 0; list != NULL && i < count; i++)
+		streams_work_done(list[i].hStream);
+	return result;
+}
+
+/* Streams of the program's own green contexts are nobody's lanes. */
+CUresult CUDAAPI beneath_cuGreenCtxCreate(
+	CUgreenCtx *ret_green, CUdevResourceDesc description, CUdevice device, unsigned int flags)
+{
+	CUresult result = driver_real.cuGreenCtxCreate(ret_green, description, device, flags);
+
+	if (result == CUDA_SUCCESS)
+		partition_give_up((unsigned)device, "the program has green contexts of its own");
+	return result;
+}
+
 /* True for memory of a device alone: what fills it need not be over when the call returns. */
 static bool is_on_device(CUdeviceptr address)
 {
@@ -480,9 +525,11 @@ CUresult CUDAAPI beneath_cuDeviceGetAttribute(
 #define STREAM_HOOK_IN_C(symbol)                \
 	extern __typeof__(symbol) hook_##symbol \
 		__attribute__((alias("beneath_" #symbol), visibility("hidden")));
+#define NODE_HOOK(symbol)
 #include "partition/streams_hooks.def"
 #undef STREAM_HOOK
 #undef STREAM_HOOK_IN_C
+#undef NODE_HOOK
 
 void *streams_beneath[STREAMS_COUNT];
 

@@ -13,6 +13,17 @@
  * it has none. */
 struct lanes *partition_current(void);
 
+/* The partition that there is of the primary context `context`, NULL: of the current one. None is
+ * made. */
+struct lanes *partition_of(CUcontext context);
+
+/* Work has got out of the partition, or is about to: `reason` goes on from "for", and time keeps
+ * the share from now on. Before the self-test has ended this is noted in nodes.get_out instead. */
+void partition_refuse(struct lanes *lanes, const char *reason);
+
+/* The same by the device; nothing where none was wished for. */
+void partition_give_up(unsigned device, const char *reason);
+
 /* Those that there are: at places below partition_places(), NULL where there is none. */
 unsigned partition_places(void);
 struct lanes *partition_at(unsigned place);

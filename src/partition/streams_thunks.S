@@ -303,8 +303,10 @@ beneath_\symbol:
 	.endm
 #define STREAM_HOOK(symbol) HOOK_TOO symbol
 #define STREAM_HOOK_IN_C(symbol)
+#define NODE_HOOK(symbol)
 #include "partition/streams_hooks.def"
 #undef STREAM_HOOK
 #undef STREAM_HOOK_IN_C
+#undef NODE_HOOK
 
 	.section .note.GNU-stack, "", %progbits

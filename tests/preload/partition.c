@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition [launching] ways | order SEED [wait] | walk SEED MILLISECONDS THREADS |
- *                         busy MILLISECONDS [WAVES] | own_context | reset
+ * usage: client_partition [launching | node] ways | order SEED [wait] | busy MILLISECONDS [WAVES] |
+ *                         own_context | reset
  *
- * Brings work to a device in all the ways there are. `ways` says how many SMs each of them used,
- * `order` whether work of default streams and of those that block on them came one after the other
- * as CUDA has it, `walk` makes random calls in many threads, `busy` fills the device and says how
- * many kernels that were, each of so many waves on all of it, `own_context` works in a context of
- * its own, `reset` resets the primary one. `launching`: first of all code is loaded that launches
- * kernels from kernels.
+ * Brings work to a device by all its streams. `ways` says how many SMs each of them used, `order`
+ * whether work of default streams and of those that block on them came one after the other as CUDA
+ * has it, `busy` fills the device and says how many kernels that were, each of so many waves on all
+ * of it, `own_context` works in a context of its own, `reset` resets the primary one. `launching`:
+ * first of all code is loaded that launches kernels from kernels. `node`: a node is put into a
+ * graph that is never launched.
  */
 #include "client.h"
 #include "partition.h"
@@ -20,11 +20,9 @@
 #include <string.h>
 #include <time.h>
 
-#define STREAMS    6
-#define STEPS      240u
-#define SM_WORDS   128u
-#define WALKERS    16
-#define WALK_DEPTH 8
+#define STREAMS  6
+#define STEPS    240u
+#define SM_WORDS 128u
 
 static const char image[] = ".version 7.0\n"
 			    ".target sm_75\n"
@@ -295,171 +293,6 @@ static void order(uint64_t seed, bool is_to_wait)
 	say("ordered %u", STEPS);
 }
 
-/* One thread of the walk. */
-struct walker {
-	pthread_t thread;
-	uint64_t seed, until_ns;
-	CUdeviceptr seen, data;
-	CUstream own[WALK_DEPTH];
-	CUevent event;
-	unsigned steps;
-};
-
-static CUstream any_stream(struct walker *walker)
-{
-	unsigned which = draw(&walker->seed, WALK_DEPTH + 3);
-
-	if (which < WALK_DEPTH && walker->own[which] != NULL)
-		return walker->own[which];
-	return which % 3 == 0 ? NULL : which % 3 == 1 ? CU_STREAM_LEGACY : CU_STREAM_PER_THREAD;
-}
-
-static void remake_stream(struct walker *walker)
-{
-	CUstream *place = &walker->own[draw(&walker->seed, WALK_DEPTH)];
-
-	if (*place != NULL)
-		must(cuStreamDestroy_v2(*place), "destroy");
-	must(cuStreamCreateWithPriority(
-		     place, draw(&walker->seed, 2), -(int)draw(&walker->seed, 3)),
-		"create");
-}
-
-static void move_data(struct walker *walker)
-{
-	char bytes[64] = {0};
-
-	switch (draw(&walker->seed, 5)) {
-	case 0:
-		must(cuMemcpyHtoD_v2(walker->data, bytes, sizeof(bytes)), "HtoD");
-		break;
-	case 1:
-		must(cuMemcpyDtoHAsync_v2(bytes, walker->data, sizeof(bytes), CU_STREAM_PER_THREAD),
-			"DtoH");
-		must(cuStreamSynchronize(CU_STREAM_PER_THREAD), "synchronize");
-		break;
-	case 2:
-		must(cuMemsetD8_v2(walker->data, 1, sizeof(bytes)), "memset");
-		break;
-	case 3:
-		must(cuMemsetD8Async(walker->data, 1, sizeof(bytes), any_stream(walker)), "memset");
-		break;
-	default:
-		must(cuMemcpyDtoD_v2(walker->data + 64, walker->data, 64), "DtoD");
-		break;
-	}
-}
-
-static void swap_context(void)
-{
-	CUcontext popped;
-
-	must(cuCtxPopCurrent_v2(&popped), "pop");
-	must_be(popped == primary, "the context that was current");
-	must(cuCtxPushCurrent_v2(popped), "push");
-}
-
-static void step(struct walker *walker)
-{
-	switch (draw(&walker->seed, 12)) {
-	case 0:
-		remake_stream(walker);
-		break;
-	case 1:
-		move_data(walker);
-		break;
-	case 2:
-		must(cuEventRecord(walker->event, any_stream(walker)), "record");
-		must(cuStreamWaitEvent(any_stream(walker), walker->event, 0), "wait");
-		break;
-	case 3:
-		must(cuStreamSynchronize(any_stream(walker)), "synchronize");
-		break;
-	case 4:
-		swap_context();
-		break;
-	case 5:
-		launch_ex(any_stream(walker), walker->seen);
-		break;
-	case 6:
-		CENSUS(cuLaunchKernel_ptsz, any_stream(walker), walker->seen);
-		break;
-	default:
-		CENSUS(cuLaunchKernel, any_stream(walker), walker->seen);
-		break;
-	}
-}
-
-/* Not the whole context: another thread captures in it. */
-static void wait_for_all(struct walker *walker)
-{
-	for (unsigned i = 0; i < WALK_DEPTH; i++) {
-		if (walker->own[i] != NULL)
-			must(cuStreamSynchronize(walker->own[i]), "synchronize");
-	}
-	must(cuStreamSynchronize(NULL), "synchronize");
-	must(cuStreamSynchronize(CU_STREAM_PER_THREAD), "synchronize");
-}
-
-static void *walk_on(void *data)
-{
-	struct walker *walker = data;
-
-	must(cuCtxSetCurrent(primary), "current");
-	must(cuEventCreate(&walker->event, CU_EVENT_DISABLE_TIMING), "event");
-	while (now_ns() < walker->until_ns) {
-		step(walker);
-		if (++walker->steps % 64 == 0)
-			wait_for_all(walker);
-	}
-	wait_for_all(walker);
-	return NULL;
-}
-
-static void capture_meanwhile(uint64_t until_ns, CUdeviceptr seen)
-{
-	CUstream stream;
-	CUgraph graph;
-	CUgraphExec exec;
-
-	must(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "stream");
-	while (now_ns() < until_ns) {
-		must(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED), "begin");
-		CENSUS(cuLaunchKernel, stream, seen);
-		must(cuStreamEndCapture(stream, &graph), "end");
-		must(cuGraphInstantiateWithFlags(&exec, graph, 0), "instantiate");
-		must(cuGraphLaunch(exec, stream), "graph");
-		must(cuGraphLaunch(exec, NULL), "graph");
-		must(cuStreamSynchronize(NULL), "synchronize");
-		must(cuStreamSynchronize(stream), "synchronize");
-		must(cuGraphExecDestroy(exec), "destroy");
-		must(cuGraphDestroy(graph), "destroy");
-	}
-}
-
-static void walk(uint64_t seed, unsigned long milliseconds, unsigned long threads)
-{
-	static struct walker walkers[WALKERS];
-	CUdeviceptr seen = make_seen();
-	uint64_t until_ns = now_ns() + milliseconds * 1000000u;
-	unsigned steps = 0;
-
-	must_be(threads <= WALKERS, "so many threads");
-	for (unsigned long i = 0; i < threads; i++) {
-		walkers[i] = (struct walker){.seed = seed + i, .until_ns = until_ns, .seen = seen};
-		must(cuMemAlloc_v2(&walkers[i].data, 256), "memory");
-		must_be(pthread_create(&walkers[i].thread, NULL, walk_on, &walkers[i]) == 0,
-			"a thread");
-	}
-	capture_meanwhile(until_ns, seen);
-	for (unsigned long i = 0; i < threads; i++) {
-		pthread_join(walkers[i].thread, NULL);
-		steps += walkers[i].steps;
-	}
-	say("sms %u", sms_of(seen));
-	say("steps %u", steps);
-}
-
 /* While a batch runs the next one waits behind it. */
 static void keep_busy(unsigned long milliseconds, unsigned long waves)
 {
@@ -524,10 +357,35 @@ static void load_launching(void)
 	must(cuModuleLoadData(&loaded, launching), "module");
 }
 
+static void put_node(void)
+{
+	CUDA_KERNEL_NODE_PARAMS_v2 params = {.gridDimX = 1,
+		.gridDimY = 1,
+		.gridDimZ = 1,
+		.blockDimX = 1,
+		.blockDimY = 1,
+		.blockDimZ = 1};
+	CUgraphNode node;
+	CUgraph graph;
+
+	open_primary();
+	params.func = busy;
+	must(cuGraphCreate(&graph, 0), "graph");
+	must(cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &params), "node");
+	must(cuGraphDestroy(graph), "destroy");
+}
+
 int main(int argc, char *argv[])
 {
-	if (argc > 1 && strcmp(argv[1], "launching") == 0) {
-		load_launching();
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} firsts[] = {{"launching", load_launching}, {"node", put_node}};
+
+	for (unsigned i = 0; i < sizeof(firsts) / sizeof(firsts[0]) && argc > 1; i++) {
+		if (strcmp(argv[1], firsts[i].name) != 0)
+			continue;
+		firsts[i].run();
 		argc--;
 		argv++;
 	}
@@ -542,14 +400,11 @@ int main(int argc, char *argv[])
 		ways();
 	else if (strcmp(what, "order") == 0)
 		order(argument(argc, argv, 2, 1), argc > 3);
-	else if (strcmp(what, "walk") == 0)
-		walk(argument(argc, argv, 2, 1), argument(argc, argv, 3, 1000),
-			argument(argc, argv, 4, 8));
 	else if (strcmp(what, "busy") == 0)
 		keep_busy(argument(argc, argv, 2, 1000), argument(argc, argv, 3, 8));
 	else if (strcmp(what, "reset") == 0)
 		reset();
 	else
-		must_be(false, "ways, order, walk, busy, own_context or reset");
+		must_be(false, "ways, order, busy, own_context or reset");
 	return 0;
 }

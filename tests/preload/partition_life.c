@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_life fork | use | release | devices | threads | memory | node | many
- * COUNT | errors | races ROUNDS
+ * usage: client_partition_life fork | use | release | devices | threads | memory | many COUNT |
+ *                              dynamic_early | dynamic_late | errors | races ROUNDS
  *
  * Programs whose life is not that of one device, one context and one thread. Those that bring work
  * say how many SMs it used, `memory` and `errors` what the driver answers, `races` whether the work
@@ -10,6 +10,7 @@
  */
 #include "client.h"
 #include "partition.h"
+#include "partition_gpu.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,72 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SM_WORDS      128u
-#define CENSUS_BLOCKS 264
-#define MANY_MAX      1024
-
-static const char image[] = ".version 7.0\n"
-			    ".target sm_75\n"
-			    ".address_size 64\n"
-			    ".visible .entry cuslice_census(.param .u64 a, .param .u32 b)\n"
-			    "{ ret; }\n"
-			    ".visible .entry busy() { ret; }\n"
-			    ".visible .entry mark_short(.param .u64 a, .param .u32 b)\n"
-			    "{ ret; }\n";
-
-/* What a program has on one device. */
-struct gpu {
-	CUcontext primary;
-	CUfunction census, mark, slow;
-	CUdeviceptr seen;
-};
-
-static void open_gpu(struct gpu *gpu, int device)
-{
-	CUmodule module;
-
-	must(cuDevicePrimaryCtxRetain(&gpu->primary, device), "primary");
-	must(cuCtxSetCurrent(gpu->primary), "current");
-	must(cuModuleLoadData(&module, image), "module");
-	must(cuModuleGetFunction(&gpu->census, module, "cuslice_census"), "census");
-	must(cuModuleGetFunction(&gpu->slow, module, "busy"), "busy");
-	must(cuModuleGetFunction(&gpu->mark, module, "mark_short"), "mark");
-	must(cuMemAlloc_v2(&gpu->seen, SM_WORDS * 4), "memory");
-	must(cuMemsetD8_v2(gpu->seen, 0, SM_WORDS * 4), "clear");
-}
-
-static struct gpu begin(void)
-{
-	struct gpu gpu;
-
-	must(cuInit(0), "cuInit");
-	open_gpu(&gpu, 0);
-	return gpu;
-}
-
-static void bring_work(const struct gpu *gpu, CUstream stream)
-{
-	CUdeviceptr seen = gpu->seen;
-	uint32_t cycles = 1;
-
-	must(cuLaunchKernel(gpu->census, CENSUS_BLOCKS, 1, 1, 1024, 1, 1, 0, stream,
-		     (void *[]){&seen, &cycles}, NULL),
-		"launch");
-}
-
-/* The SMs on which work has run since the last time. */
-static unsigned sms_of(const struct gpu *gpu)
-{
-	uint32_t words[SM_WORDS];
-	unsigned count = 0;
-
-	must(cuCtxSynchronize(), "synchronize");
-	must(cuMemcpyDtoH_v2(words, gpu->seen, sizeof(words)), "read");
-	must(cuMemsetD8_v2(gpu->seen, 0, sizeof(words)), "clear");
-	for (unsigned i = 0; i < SM_WORDS; i++)
-		count += (unsigned)__builtin_popcount(words[i]);
-	return count;
-}
+#define MANY_MAX 1024
 
 static unsigned sms_used(const struct gpu *gpu)
 {
@@ -244,31 +180,6 @@ static void memory(void)
 	for (unsigned i = 1; i < count; i += 2)
 		must(cuMemFree_v2(held[i]), "free");
 	say_memory("empty");
-}
-
-/* A kernel that was put into a graph by name, not by capturing a stream. */
-static void node(void)
-{
-	struct gpu gpu = begin();
-	uint32_t cycles = 1;
-	CUgraph graph;
-	CUgraphNode made;
-	CUgraphExec exec;
-	CUDA_KERNEL_NODE_PARAMS kernel = {.func = gpu.census,
-		.gridDimX = CENSUS_BLOCKS,
-		.gridDimY = 1,
-		.gridDimZ = 1,
-		.blockDimX = 1024,
-		.blockDimY = 1,
-		.blockDimZ = 1,
-		.kernelParams = (void *[]){&gpu.seen, &cycles}};
-
-	must(cuGraphCreate(&graph, 0), "graph");
-	must(cuGraphAddKernelNode_v2(&made, graph, NULL, 0, &kernel), "node");
-	must(cuGraphInstantiateWithFlags(&exec, graph, 0), "instantiate");
-	must(cuGraphLaunch(exec, NULL), "graph");
-	must(cuStreamSynchronize(NULL), "synchronize");
-	say("node %u", sms_of(&gpu));
 }
 
 /* Loading code that launches kernels from kernels opens a way out; `is_early`: before there is a
@@ -495,9 +406,8 @@ int main(int argc, char *argv[])
 		const char *name;
 		void (*run)(void);
 	} simple[] = {{"fork", fork_children}, {"release", release}, {"devices", devices},
-		{"threads", threads}, {"memory", memory}, {"node", node},
-		{"dynamic_early", dynamic_early}, {"dynamic_late", dynamic_late},
-		{"errors", errors}};
+		{"threads", threads}, {"memory", memory}, {"dynamic_early", dynamic_early},
+		{"dynamic_late", dynamic_late}, {"errors", errors}};
 	const char *what = argc > 1 ? argv[1] : "";
 
 	for (unsigned i = 0; i < sizeof(simple) / sizeof(simple[0]); i++) {

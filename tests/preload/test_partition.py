@@ -68,12 +68,13 @@ class Confined(Case):
     def test_random_calls_of_eight_threads_stay_in(self):
         seed = random.randrange(1 << 30)
         with machine() as one, self.subTest(seed=seed):
-            done = one.start(client("partition"), "walk", str(seed), str(WALK_MS), "8",
+            done = one.start(client("partition_walk"), str(seed), str(WALK_MS), "8",
                              limits=limits("25%"), SIMGPU_TWINS=TWINS)
             said = harness.fields(done.communicate(timeout=WALK_MS / 1000 + 60)[0])
             self.assertEqual(done.returncode, 0)
             self.assertEqual(said["sms"], "32")
             self.assertGreater(int(said["steps"]), 100)
+            self.assertGreater(int(said["nodes"]), 10)
             self.assertEqual(len(self.sms_used(one)), 32)
 
     def test_reset_makes_another_partition(self):

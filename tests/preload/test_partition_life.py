@@ -48,10 +48,6 @@ class Confined(Lives):
 class Documented(Lives):
     """Ways out that docs/partition.md tells of: whoever closes one changes both."""
 
-    def test_kernel_nodes_that_were_not_captured_run_everywhere(self):
-        with machine() as one:
-            self.assertEqual(self.live(one, "node", limits=limits("25%")), {"node": "132"})
-
     def test_dynamic_parallelism_adds_two_sms(self):
         with machine(leak="cdp") as one:
             self.assertEqual(self.live(one, "dynamic_late", limits=limits("25%")),

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * What a client of the partition tests has on a device: a kernel that notes its SMs, and others.
+ */
+#ifndef CUSLICE_TESTS_PRELOAD_PARTITION_GPU_H
+#define CUSLICE_TESTS_PRELOAD_PARTITION_GPU_H
+
+#include "client.h"
+
+#define CENSUS_BLOCKS 264 /* enough for every SM to get some */
+
+struct gpu {
+	CUcontext primary;
+	CUfunction census, mark, slow;
+	CUdeviceptr seen;
+};
+
+/* In the device's primary context, which becomes current. */
+void open_gpu(struct gpu *gpu, int device);
+
+/* The same of device 0, with cuInit(). */
+struct gpu begin(void);
+
+/* A kernel that notes the SMs on which it runs. */
+void bring_work(const struct gpu *gpu, CUstream stream);
+
+/* The SMs on which work has run since the last time. Waits for the context. */
+unsigned sms_of(const struct gpu *gpu);
+
+/* Fills the stream for so long, and says the nanoseconds that it took. */
+void keep_busy(const struct gpu *gpu, CUstream stream, unsigned long milliseconds);
+
+#endif

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the cuslice authors
+#
+# Work that comes to a partition by no stream: nodes that a program puts into graphs itself, launches
+# of before CUDA 4.0, and green contexts of the program's own. What cannot be confined is told, and
+# kept by time.
+import random
+
+import harness
+from test_partition import FULL, TWINS, WAYS, Case, client, limits, machine
+
+ADDED = ("v1", "v2", "any", "any_v2", "kernel", "kernel_named", "kernel_elsewhere",
+         "function_elsewhere", "clone", "child", "cloned_and_nested", "in_capture")
+SET = ("set_v1", "set_v2", "set_kernel", "set_any", "exec_v1", "exec_v2", "exec_named", "exec_any",
+       "exec_update", "set_captured")
+
+
+class Nodes(Case):
+    def start(self, machine, *command, limits=None, program="partition_nodes"):
+        return machine.run(client(program), *map(str, command), limits=limits, SIMGPU_TWINS=TWINS)
+
+    def said(self, machine, *command, **more):
+        return harness.fields(self.finished(self.start(machine, *command, **more)))
+
+    def refused(self, reason, done):
+        """Said once, and kept by time: the program is told of all SMs."""
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stderr.count("cuslice["), 1, done.stderr)
+        self.assertIn(f"no partition of 32 SMs, for {reason}; the compute share is kept by time "
+                      "alone", done.stderr)
+        return harness.fields(done.stdout)
+
+    def kept_by_time(self, used_ns, said):
+        self.assertLess(used_ns / int(said["ns"]), 0.40)
+        self.assertGreater(used_ns / int(said["ns"]), 0.10)
+
+
+class Confined(Nodes):
+    def test_all_ways_to_a_node_lead_into_the_partition(self):
+        with machine() as one:
+            self.assertEqual(self.said(one, "ways", limits=limits("25%")),
+                             {way: "32" for way in ADDED + SET})
+            self.assertEqual(len(self.sms_used(one)), 32)
+
+    def test_without_a_partition_they_lead_everywhere(self):
+        with machine() as one:
+            self.assertEqual(self.said(one, "ways"), {way: "132" for way in ADDED + SET})
+
+    def test_copies_and_memsets_stay_in(self):
+        by_sms = {"fill_mib_per_ms": "100", "d2d_mib_per_ms": "100"}
+        with machine(**by_sms) as one:
+            self.assertEqual(self.said(one, "bytes", limits=limits("25%")), {"copied": "5"})
+            self.assertEqual(len(self.sms_used(one)), 32)
+        with machine(**by_sms) as one:
+            self.assertEqual(self.said(one, "bytes"), {"copied": "5"})
+            self.assertEqual(len(self.sms_used(one)), 132)
+
+    def test_launches_of_before_cuda_4_stay_in_and_in_order(self):
+        with machine() as one:
+            self.assertEqual(self.said(one, "old", limits=limits("25%"), program="partition_other"),
+                             {"grid": "32", "single": "32"})
+            self.assertEqual(len(self.sms_used(one)), 32)
+
+
+class Unchanged(Nodes):
+    def test_nodes_come_in_the_order_of_the_graph(self):
+        first = random.randrange(1 << 30)
+        for seed in range(first, first + (100 if FULL else 4)):
+            with self.subTest(seed=seed), machine() as one:
+                self.assertEqual(self.said(one, "order", seed, limits=limits("25%")),
+                                 {"ordered": "200"})
+
+    def test_mistakes_are_answered_as_by_the_driver(self):
+        with machine() as one:
+            bare = self.said(one, "errors")
+            confined = self.said(one, "errors", limits=limits("25%"))
+        self.assertGreater(len(set(bare.values())), 4)
+        self.assertEqual(confined, bare)
+
+    def test_no_context_but_the_programs_is_shown(self):
+        with machine() as one:
+            self.assertEqual(self.said(one, "shown", limits=limits("25%")),
+                             {"named": "1", "set_as_shown": "32", "function": "1",
+                              "function_as_shown": "32"})
+
+    def test_threads_that_wait_for_the_context_meet_no_capture(self):
+        with machine() as one:
+            said = self.said(one, "together", 60_000 if FULL else 2_000, limits=limits("25%"))
+        self.assertEqual(said["sms"], "32")
+        self.assertGreater(int(said["added"]), 20)
+        self.assertGreater(int(said["waited"]), 20)
+
+
+class Refused(Nodes):
+    def test_driver_whose_nodes_get_out_is_noticed_at_the_first_node(self):
+        with machine(leak="set_params") as one:
+            done = self.start(one, "add", 1000, limits=limits("25%"))
+            used_ns = one.account()["processes"][0]["gpu_time_ns"]
+        said = self.refused("nodes that the program puts into graphs run on other SMs too", done)
+        self.assertEqual((said["before"], said["told"]), ("32", "132"))
+        self.kept_by_time(used_ns, said)
+
+    def test_driver_whose_nodes_get_out_keeps_the_partition_for_others(self):
+        with machine(leak="set_params") as one:
+            seen = self.run_on(one, "ways", limits=limits("25%"))
+        self.assertEqual(seen, {way: "32" for way in ("told", *WAYS)})
+
+    def test_driver_that_captures_into_no_graph_is_noticed(self):
+        with machine() as one:
+            one.simgpu("fail", "cuStreamBeginCaptureToGraph", "801", "1000000")
+            done = self.start(one, "add", 10, limits=limits("25%"))
+        said = self.refused("the driver takes a node that the program puts into a graph for other "
+                            "SMs only", done)
+        self.assertEqual((said["before"], said["node"], said["told"]), ("32", "132", "132"))
+
+    def test_own_green_context_is_kept_by_time(self):
+        with machine() as one:
+            done = self.start(one, "green", 2000, limits=limits("25%"), program="partition_other")
+            used_ns = one.account()["processes"][0]["gpu_time_ns"]
+        said = self.refused("the program has green contexts of its own", done)
+        self.assertEqual({key: said[key] for key in ("before", "told", "own")},
+                         {"before": "32", "told": "132", "own": "64"})
+        self.kept_by_time(used_ns, said)
+
+
+if __name__ == "__main__":
+    harness.main()
