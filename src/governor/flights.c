@@ -266,6 +266,21 @@ static uint64_t smooth(const struct costs *costs, const struct flight *flight, u
 	return (3 * costs_expect(costs, flight->key, used_ns) + used_ns) / 4;
 }
 
+/* The first of its kind has ended. What was let go of it before was billed as if it were short; it
+ * is billed, and others are told, how long it will take by all that is known. */
+static void predict_again(struct device *dev, const struct flight *ended, uint64_t length_ns)
+{
+	for (struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
+		if (flight == ended || flight->key != ended->key || flight->is_dense)
+			continue;
+		uint64_t more_ns = length_ns - flight->predicted_ns;
+		flights_bill(dev, (int64_t)more_ns);
+		dev->drained_at_ns += (int64_t)more_ns;
+		dev->in_flight_ns += more_ns;
+		flight->predicted_ns = length_ns;
+	}
+}
+
 static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
 	const struct meter_reading *reading, uint64_t others_used_ns, uint64_t now_ns)
 {
@@ -273,11 +288,14 @@ static void settle(struct device *dev, struct costs *costs, const struct flight 
 	uint64_t used_ns = likely_ns(costs, flight, reading, others_ns);
 	int64_t beyond_ns = sampled_ns(flight, used_ns, flight->gaps.doubt_ns + others_ns, now_ns) -
 			    (int64_t)flight->predicted_ns;
+	bool is_first = costs_expect(costs, flight->key, 0) == 0;
 
 	flights_bill(dev, beyond_ns);
 	dev->drained_at_ns += beyond_ns;
 	if (flight->is_dense)
 		learn_length(dev, reading->length_ns, others_ns == 0);
+	else if (is_first && flight->key != 0)
+		predict_again(dev, flight, used_ns);
 	costs_learn(
 		costs, flight->key, flight->is_dense ? smooth(costs, flight, used_ns) : used_ns);
 }

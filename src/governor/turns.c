@@ -118,6 +118,19 @@ static uint64_t pause_for_time(const struct device *dev)
 	return pause_ns < longest_ns ? pause_ns : longest_ns;
 }
 
+/* One of its kind is in flight, and none has ended yet: many may all be long. Beside others each of
+ * them waits to see how long the first one takes. */
+static bool is_first_unseen(const struct device *dev, const struct command *command)
+{
+	if (!dev->is_shared || costs_expect(&dev->front->costs, command->key, 0) != 0)
+		return false;
+	for (const struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
+		if (flight->key == command->key)
+			return true;
+	}
+	return false;
+}
+
 /* The first command of an idle stream may always join those in flight on others: a program that
  * runs kernels side by side goes on doing so. */
 static struct decision decide(
@@ -125,7 +138,8 @@ static struct decision decide(
 {
 	uint64_t queued_ns = books_remaining_ns(dev, now_ns);
 	struct decision decision = {
-		.is_beyond = queued_ns > dev->in_flight_most_ns || dev->spare == NULL,
+		.is_beyond = queued_ns > dev->in_flight_most_ns || dev->spare == NULL ||
+			     is_first_unseen(dev, command),
 	};
 
 	decision.is_forced = decision.is_beyond &&

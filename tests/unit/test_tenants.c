@@ -60,6 +60,32 @@ static void others_run_on_when_a_kernel_hangs(void **state)
 	}
 }
 
+/* All begin at once, before anybody knows how long kernels take. What is billed and told of those
+ * that are let go meanwhile is set right as soon as the first has ended. */
+static void shares_hold_soon_after_a_common_start(void **state)
+{
+	static const uint64_t lengths_ns[] = {
+		NS_PER_MS, 10 * NS_PER_MS, 20 * NS_PER_MS, 50 * NS_PER_MS};
+	static const unsigned shares[] = {40, 30, 20, 10};
+	double used[TENANTS_MAX];
+
+	for (unsigned l = 0; l < ARRAY_LEN(lengths_ns); l++) {
+		double sum = 0;
+		setup(state);
+		for (unsigned i = 0; i < ARRAY_LEN(shares); i++)
+			tenants_add(shares[i], lengths_ns[l]);
+		tenants_run(NS_PER_S / 2);
+		tenants_measure(4 * NS_PER_S, used);
+		print_message("%g ms: %.2f, %.2f, %.2f, %.2f %%\n", (double)lengths_ns[l] / 1e6,
+			used[0], used[1], used[2], used[3]);
+		for (unsigned i = 0; i < ARRAY_LEN(shares); i++) {
+			assert_near(used[i], shares[i], 2);
+			sum += used[i];
+		}
+		assert_true(sum >= 99);
+	}
+}
+
 /* A device on which eight of their kernels fit at once, or one and most of the next, or one: what
  * they cover together is their GPU time, of which nothing is their neighbour's. */
 static void eight_streams_beside_a_queue_get_their_share(void **state)
@@ -93,6 +119,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(long_kernels_beside_short_ones_lose_nothing, setup),
 		cmocka_unit_test_setup(others_run_on_when_a_kernel_hangs, setup),
+		cmocka_unit_test_setup(shares_hold_soon_after_a_common_start, setup),
 		cmocka_unit_test_setup(eight_streams_beside_a_queue_get_their_share, setup),
 	};
 

@@ -21,8 +21,8 @@ LEAST_SUM = 97         # % of what one alone uses
 LEAST_OF_OWN = 95      # % of what a program that is bound by its host may have
 DEVICE_SLICE_NS = MS   # as simgpu has it: slice_us
 LONG_S = 5
-# Until it is known how long they take, four commands may be let go at once (governor.c); that is
-# repaid by then.
+# Until it is known how long they take, some commands may be let go one behind the other, as if the
+# first had stalled (turns.c); that is repaid by then.
 LONG_WARMUP_S = 3.0
 
 
