@@ -159,7 +159,7 @@ struct meter *flights_meter(struct device *dev, CUcontext context)
 
 	for (unsigned i = 0; i < MAX_CONTEXTS; i++) {
 		if (dev->meters[i].context == context)
-			return &dev->meters[i];
+			return dev->meters[i].is_ending ? NULL : &dev->meters[i];
 		if (dev->meters[i].context == NULL && unused == NULL)
 			unused = &dev->meters[i];
 	}
@@ -309,7 +309,7 @@ void flights_harvest(
 
 	for (struct flight **link = &dev->oldest; *link != NULL && running < most_running;) {
 		struct flight *flight = *link;
-		if (!flight->is_submitted) {
+		if (!flight->is_submitted || flight->meter->is_ending) {
 			link = &flight->next;
 			continue;
 		}

@@ -133,7 +133,7 @@ uint64_t flights_lane_end_ns(const struct device *dev, const void *lane, uint64_
 void flights_harvest(
 	struct device *dev, struct costs *costs, unsigned most_running, uint64_t now_ns);
 
-/* The meter of a context; NULL where there are MAX_CONTEXTS. */
+/* The meter of a context; NULL where there are MAX_CONTEXTS, or it is about to end. */
 struct meter *flights_meter(struct device *dev, CUcontext context);
 bool flights_has(const struct device *dev, const struct meter *meter);
 

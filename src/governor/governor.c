@@ -345,13 +345,29 @@ static void for_context(
 static void settle_context(struct device *dev, struct meter *meter, uint64_t now_ns)
 {
 	books_update(dev, true, now_ns);
-	if (meter->context != NULL && !flights_has(dev, meter))
+	if (meter->context == NULL)
+		return;
+	if (flights_has(dev, meter))
+		meter->is_ending = true;
+	else
 		meter_finish(meter);
 }
 
 void governor_settle_context(CUcontext context)
 {
 	for_context(context, settle_context);
+}
+
+static void keep_context(struct device *dev, struct meter *meter, uint64_t now_ns)
+{
+	(void)dev;
+	(void)now_ns;
+	meter->is_ending = false;
+}
+
+void governor_keep_context(CUcontext context)
+{
+	for_context(context, keep_context);
 }
 
 void governor_lose_context(CUcontext context)

@@ -158,8 +158,12 @@ static inline CUresult governor_submitted(const struct ticket *ticket, CUresult 
 void governor_doubt(uint64_t key);
 
 /* Before a context may die: bills what has ended in it, and where nothing is left in flight gives
- * its events back. Should it live on, new ones are made. */
+ * its events back. Until one of the two that follow nobody touches its events, for it may die at
+ * any moment, while other threads launch in other contexts. */
 void governor_settle_context(CUcontext context);
+
+/* It lives on. */
+void governor_keep_context(CUcontext context);
 
 /* A context has died. What it still had in flight is billed, and its events are never touched. */
 void governor_lose_context(CUcontext context);

@@ -101,6 +101,7 @@ static void before_end(CUcontext context)
 /* It did not end after all. */
 static CUresult context_lives(CUcontext context, CUresult res)
 {
+	governor_keep_context(context);
 	pending_frees_resume_context(context);
 	return res;
 }

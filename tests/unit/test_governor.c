@@ -330,8 +330,10 @@ static void settled_context_that_lives_on_is_measured_on(void **state)
 	for (unsigned i = 0; i < 100; i++) {
 		launch(KERNEL, NULL, NS_PER_MS);
 		governor_settle_context(fake_context(0)); /* in flight */
+		governor_keep_context(fake_context(0));
 		fake_synchronize(NULL);
 		governor_settle_context(fake_context(0)); /* at rest */
+		governor_keep_context(fake_context(0));
 	}
 
 	assert_in_range(governor_billed_ns(0), 99 * NS_PER_MS, 101 * NS_PER_MS);
@@ -357,6 +359,28 @@ static void lost_context_pays_for_the_time_since_admission(void **state)
 		fake_synchronize(fake_stream(1));
 	}
 	assert_in_range(governor_billed_ns(0), 101 * NS_PER_MS, 104 * NS_PER_MS);
+}
+
+/* Between the death of a context and the word of it another thread launches in another. The
+ * teardown looks for events that are used. */
+static void dying_context_is_not_touched(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	launch(KERNEL, NULL, NS_PER_MS);
+	governor_settle_context(fake_context(0));
+	fake_destroy_context(fake_context(0));
+	for (unsigned i = 0; i < 10; i++) {
+		fake.context = fake_context(1);
+		launch(KERNEL + 1, fake_stream(1), NS_PER_MS);
+		fake_synchronize(fake_stream(1));
+		fake.context =
+			fake_context(0); /* a mistake of the program's, that is only its own */
+		launch(KERNEL + 2, fake_stream(2), NS_PER_MS);
+	}
+	assert_int_equal(fake.violations, 0);
+	governor_lose_context(fake_context(0));
+	assert_true(governor_billed_ns(0) >= 11 * NS_PER_MS);
 }
 
 static void context_lost_between_admission_and_launch_is_survived(void **state)
@@ -511,6 +535,7 @@ int main(void)
 		CASE(settled_context_has_paid_and_leaves_nothing),
 		CASE(settled_context_that_lives_on_is_measured_on),
 		CASE(lost_context_pays_for_the_time_since_admission),
+		CASE(dying_context_is_not_touched),
 		CASE(context_lost_between_admission_and_launch_is_survived),
 		CASE(foreign_context_lost_changes_nothing),
 		CASE(command_without_events_is_billed_as_predicted),
