@@ -16,6 +16,7 @@
 
 #define WALKERS    16
 #define WALK_DEPTH 8
+#define KINDS      9
 
 static const char image[] = ".version 7.0\n"
 			    ".target sm_75\n"
@@ -63,7 +64,7 @@ struct walker {
 	CUstream own[WALK_DEPTH];
 	CUevent event;
 	CUfunction old; /* that no other thread launches: it remembers its parameters */
-	unsigned steps, nodes;
+	unsigned steps[KINDS], all_steps, nodes;
 };
 
 static CUstream any_stream(struct walker *walker)
@@ -127,10 +128,11 @@ static void move_data(struct walker *walker)
 	}
 }
 
-static void swap_context(void)
+static void swap_context(struct walker *walker)
 {
 	CUcontext popped;
 
+	(void)walker;
 	must(cuCtxPopCurrent_v2(&popped), "pop");
 	must_be(popped == gpu.primary, "the context that was current");
 	must(cuCtxPushCurrent_v2(popped), "push");
@@ -228,45 +230,67 @@ static void ask(struct walker *walker)
 	must(cuCtxSetCurrent(gpu.primary), "current");
 }
 
-static void step(struct walker *walker)
+static void pass_event(struct walker *walker)
 {
-	switch (draw(&walker->seed, 15)) {
+	must(cuEventRecord(walker->event, any_stream(walker)), "record");
+	must(cuStreamWaitEvent(any_stream(walker), walker->event, 0), "wait");
+}
+
+static void wait_for_one(struct walker *walker)
+{
+	must(cuStreamSynchronize(any_stream(walker)), "synchronize");
+}
+
+static void launch_somehow(struct walker *walker)
+{
+	CUstream stream = any_stream(walker);
+
+	switch (draw(&walker->seed, 4)) {
 	case 0:
-		remake_stream(walker);
+		launch_ex(stream);
 		break;
 	case 1:
-		move_data(walker);
-		break;
-	case 2:
-		must(cuEventRecord(walker->event, any_stream(walker)), "record");
-		must(cuStreamWaitEvent(any_stream(walker), walker->event, 0), "wait");
-		break;
-	case 3:
-		must(cuStreamSynchronize(any_stream(walker)), "synchronize");
-		break;
-	case 4:
-		swap_context();
-		break;
-	case 5:
-		launch_ex(any_stream(walker));
-		break;
-	case 6:
-		must(cuLaunchKernel_ptsz(gpu.census, CENSUS_BLOCKS, 1, 1, 1024, 1, 1, 0,
-			     any_stream(walker), values, NULL),
+		must(cuLaunchKernel_ptsz(
+			     gpu.census, CENSUS_BLOCKS, 1, 1, 1024, 1, 1, 0, stream, values, NULL),
 			"launch");
 		break;
-	case 7:
-		put_nodes_into_graph(walker);
-		break;
-	case 8:
-		launch_old(walker);
-		break;
-	case 9:
-		ask(walker);
-		break;
 	default:
-		bring_work(&gpu, any_stream(walker));
+		bring_work(&gpu, stream);
 		break;
+	}
+}
+
+/* So often of all together. */
+static const struct kind {
+	const char *name;
+	unsigned weight;
+	void (*run)(struct walker *walker);
+} kinds[KINDS] = {
+	{"launches", 7, launch_somehow},
+	{"old_launches", 1, launch_old},
+	{"graphs", 1, put_nodes_into_graph},
+	{"copies_and_memsets", 1, move_data},
+	{"streams_remade", 1, remake_stream},
+	{"events", 1, pass_event},
+	{"waits", 1, wait_for_one},
+	{"contexts_swapped", 1, swap_context},
+	{"questions", 1, ask},
+};
+
+static void step(struct walker *walker)
+{
+	unsigned all = 0, drawn;
+
+	for (unsigned i = 0; i < KINDS; i++)
+		all += kinds[i].weight;
+	drawn = draw(&walker->seed, all);
+	for (unsigned i = 0; i < KINDS; i++) {
+		if (drawn < kinds[i].weight) {
+			kinds[i].run(walker);
+			walker->steps[i]++;
+			return;
+		}
+		drawn -= kinds[i].weight;
 	}
 }
 
@@ -292,15 +316,17 @@ static void *walk_on(void *data)
 	must(cuEventCreate(&walker->event, CU_EVENT_DISABLE_TIMING), "event");
 	while (now_ns() < walker->until_ns) {
 		step(walker);
-		if (++walker->steps % 64 == 0)
+		if (++walker->all_steps % 64 == 0)
 			wait_for_all(walker);
 	}
 	wait_for_all(walker);
 	return NULL;
 }
 
-static void capture_meanwhile(uint64_t until_ns)
+/* Says how many graphs these were. */
+static unsigned capture_meanwhile(uint64_t until_ns)
 {
+	unsigned graphs = 0;
 	CUstream stream;
 	CUgraph graph;
 	CUgraphExec exec;
@@ -317,14 +343,16 @@ static void capture_meanwhile(uint64_t until_ns)
 		must(cuStreamSynchronize(stream), "synchronize");
 		must(cuGraphExecDestroy(exec), "destroy");
 		must(cuGraphDestroy(graph), "destroy");
+		graphs++;
 	}
+	return graphs;
 }
 
 static void walk(uint64_t seed, unsigned long milliseconds, unsigned long threads)
 {
 	static struct walker walkers[WALKERS];
 	uint64_t until_ns = now_ns() + milliseconds * 1000000u;
-	unsigned steps = 0, nodes = 0;
+	unsigned steps[KINDS] = {0}, all_steps = 0, nodes = 0;
 
 	must_be(threads <= WALKERS, "so many threads");
 	for (unsigned long i = 0; i < threads; i++) {
@@ -333,15 +361,20 @@ static void walk(uint64_t seed, unsigned long milliseconds, unsigned long thread
 		must_be(pthread_create(&walkers[i].thread, NULL, walk_on, &walkers[i]) == 0,
 			"a thread");
 	}
-	capture_meanwhile(until_ns);
+	unsigned captured = capture_meanwhile(until_ns);
 	for (unsigned long i = 0; i < threads; i++) {
 		pthread_join(walkers[i].thread, NULL);
-		steps += walkers[i].steps;
+		for (unsigned j = 0; j < KINDS; j++)
+			steps[j] += walkers[i].steps[j];
+		all_steps += walkers[i].all_steps;
 		nodes += walkers[i].nodes;
 	}
 	say("sms %u", sms_of(&gpu));
-	say("steps %u", steps);
+	say("steps %u", all_steps);
+	for (unsigned i = 0; i < KINDS; i++)
+		say("%s %u", kinds[i].name, steps[i]);
 	say("nodes %u", nodes);
+	say("captured %u", captured);
 }
 
 int main(int argc, char *argv[])

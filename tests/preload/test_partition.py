@@ -8,13 +8,14 @@ import os
 import random
 
 import harness
+import partition_walk
 from harness import client
 
 TWINS = str(harness.CLIENTS / "libclient_partition_twins.so")
 WAYS = ("null", "legacy", "per_thread", "ptsz", "blocking", "non_blocking", "priority", "ex_null",
         "ex_stream", "graph", "graph_null", "graph_per_thread", "thread")
 FULL = os.environ.get("TESTS_FULL") == "1"
-WALK_MS = 600_000 if FULL else 5_000 if harness.SANITIZER else 30_000
+WALK_S = 5 if harness.SANITIZER else 30  # ten minutes: partition_walk_full
 DURATIONS = {"kernel.mark_short": "1us", "kernel.mark_middle": "100us", "kernel.mark_long": "1ms",
              "kernel.busy": "100us", "kernel.cuslice_census": "10us",
              "fill_mib_per_ms": "10"}
@@ -35,13 +36,7 @@ class Case(harness.Case):
         return harness.fields(self.finished(done, stderr=stderr))
 
     def sms_used(self, machine):
-        """The SMs on which kernels of any process ran, by the machine's account."""
-        used = set()
-        for process in machine.account()["processes"]:
-            for span in filter(None, process["sms"].split(",")):
-                first, _, last = span.partition("-")
-                used.update(range(int(first), int(last or first) + 1))
-        return used
+        return partition_walk.sms_used(machine)
 
 
 class Confined(Case):
@@ -66,16 +61,12 @@ class Confined(Case):
             self.assertEqual(len(self.sms_used(one)), 72)
 
     def test_random_calls_of_eight_threads_stay_in(self):
-        seed = random.randrange(1 << 30)
-        with machine() as one, self.subTest(seed=seed):
-            done = one.start(client("partition_walk"), str(seed), str(WALK_MS), "8",
-                             limits=limits("25%"), SIMGPU_TWINS=TWINS)
-            said = harness.fields(done.communicate(timeout=WALK_MS / 1000 + 60)[0])
-            self.assertEqual(done.returncode, 0)
-            self.assertEqual(said["sms"], "32")
-            self.assertGreater(int(said["steps"]), 100)
-            self.assertGreater(int(said["nodes"]), 10)
-            self.assertEqual(len(self.sms_used(one)), 32)
+        said, process = partition_walk.walk(random.randrange(1 << 30), WALK_S, 8, "25%", 32)
+        self.assertGreater(int(said["nodes"]), 10)
+        self.assertGreater(int(process["kernels"]), 100)
+
+    def test_without_a_partition_they_do_not(self):
+        partition_walk.walk(random.randrange(1 << 30), 1, 8, "none", 132)
 
     def test_reset_makes_another_partition(self):
         with machine() as one:
