@@ -2,9 +2,12 @@
  * Copyright the cuslice authors
  */
 #include "cli/explain_mechanism.h"
+#include "partition/covered.h"
+#include "partition/mechanism.h"
 #include "partition/mps.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static bool has_share(const struct config *config, const struct config_device *device)
 {
@@ -28,40 +31,53 @@ static const struct mps_plan *plan_of(const struct config *config)
 	return &plan;
 }
 
-static struct explained_mechanism by_mps_or_time(const struct config *config, const char *asked)
+/* The driver is taken for new enough, and for one that uses the daemon that is there. */
+static struct mechanism_facts facts_of(
+	const struct config *config, const struct config_device *device)
 {
 	const struct mps_plan *plan = plan_of(config);
-	struct explained_mechanism chosen = {.name = "time"};
 
-	if (plan->ppm != PPM_WHOLE) {
-		chosen.name = "mps";
-		snprintf(chosen.reason, sizeof(chosen.reason), "%.239s; %s=%.15s", plan->reason,
-			MPS_PERCENTAGE, plan->percentage);
-	} else {
-		snprintf(chosen.reason, sizeof(chosen.reason), "%.40s, but %.239s", asked,
+	return (struct mechanism_facts){
+		.asked = config_mechanism_of(config, device),
+		.has_mps = mps_find(getenv("CUDA_MPS_PIPE_DIRECTORY")).is_there,
+		.has_percentage = plan->ppm != PPM_WHOLE,
+		.no_mps = plan->reason,
+		.mps_variable = mps_variable(),
+		.is_static = mps_names_partition(),
+		.can_partition = true,
+	};
+}
+
+static void write_reason(struct explained_mechanism *explained, const struct mps_plan *plan,
+	const struct mechanism_facts *facts, const struct mechanism_choice *chosen)
+{
+	char *reason = explained->reason;
+	size_t size = sizeof(explained->reason);
+
+	if (chosen->mechanism == MECHANISM_MPS)
+		snprintf(reason, size, "%.239s; %s=%.15s", plan->reason, MPS_PERCENTAGE,
+			plan->percentage);
+	else if (chosen->mechanism == MECHANISM_SM || chosen->mechanism == MECHANISM_BOTH)
+		snprintf(
+			reason, size, "asked for; time where the driver cannot, or its test fails");
+	else if (facts->asked == CONFIG_AUTO && !facts->has_mps && covered_any())
+		snprintf(reason, size,
+			"%.239s; both on a GPU that a report covers, while nobody else is at it",
 			plan->reason);
-	}
-	return chosen;
+	else
+		snprintf(reason, size, "%s", chosen->why);
 }
 
 struct explained_mechanism explain_mechanism(
 	const struct config *config, const struct config_device *device)
 {
+	struct explained_mechanism explained = {.name = NULL};
+
 	if (!has_share(config, device))
-		return (struct explained_mechanism){.name = NULL};
-	switch (config_mechanism_of(config, device)) {
-	case CONFIG_AUTO:
-		return by_mps_or_time(config, "mps is for choice");
-	case CONFIG_MPS:
-		return by_mps_or_time(config, "mps is asked for");
-	case CONFIG_SM:
-		return (struct explained_mechanism){
-			"sm", "asked for; time where the driver cannot, or its test fails"};
-	case CONFIG_BOTH:
-		return (struct explained_mechanism){
-			"both", "asked for; time where the driver cannot, or its test fails"};
-	case CONFIG_TIME:
-		break;
-	}
-	return (struct explained_mechanism){"time", "asked for"};
+		return explained;
+	struct mechanism_facts facts = facts_of(config, device);
+	struct mechanism_choice chosen = mechanism_choose(&facts);
+	explained.name = mechanism_name(chosen.mechanism);
+	write_reason(&explained, plan_of(config), &facts, &chosen);
+	return explained;
 }

@@ -13,10 +13,10 @@
 
 struct explained_mechanism {
 	const char *name; /* as in the setting, but never auto; NULL: no share is to be kept */
-	char reason[320];
+	char reason[420];
 };
 
-/* Looks for MPS once, at the first call. */
+/* Looks whether MPS is there. */
 struct explained_mechanism explain_mechanism(
 	const struct config *config, const struct config_device *device);
 

@@ -362,15 +362,23 @@ enum config_mechanism config_mechanism_of(
 	return first != NULL ? first->mechanism : CONFIG_AUTO;
 }
 
-bool config_wants_partition(const struct config *config)
+static bool is_partition(enum config_mechanism mechanism, bool auto_may)
 {
-	for (unsigned i = 0; i < config->value_count && !config->is_disabled; i++) {
+	return mechanism == CONFIG_SM || mechanism == CONFIG_BOTH ||
+	       (mechanism == CONFIG_AUTO && auto_may);
+}
+
+bool config_wants_partition(const struct config *config, bool auto_may)
+{
+	struct config_device every = {.number = -1};
+	bool is_wanted = is_partition(config_mechanism_of(config, &every), auto_may);
+
+	for (unsigned i = 0; i < config->value_count; i++) {
 		const struct config_value *value = &config->values[i];
-		if (value->key == CONFIG_MECHANISM &&
-			(value->mechanism == CONFIG_SM || value->mechanism == CONFIG_BOTH))
-			return config_limits_compute(config);
+		is_wanted |=
+			value->key == CONFIG_MECHANISM && is_partition(value->mechanism, auto_may);
 	}
-	return false;
+	return is_wanted && !config->is_disabled && config_limits_compute(config);
 }
 
 static bool names_devices(const struct config *config, int by)

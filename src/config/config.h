@@ -187,8 +187,8 @@ bool config_limits_compute(const struct config *config);
 enum config_mechanism config_mechanism_of(
 	const struct config *config, const struct config_device *device);
 
-/* True where any device is to be confined to some of its SMs. */
-bool config_wants_partition(const struct config *config);
+/* True where any device is to be confined to some of its SMs, or is with `auto`, if that may. */
+bool config_wants_partition(const struct config *config, bool auto_may);
 
 /* Notes one more problem. What is no printable ASCII becomes a question mark. */
 void config_add_problem(struct config *config, const char *format, ...) PRINTF_LIKE(2, 3);

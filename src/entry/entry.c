@@ -10,6 +10,7 @@
 #include "governor/governor.h"
 #include "hooks/hooks.h"
 #include "ledger/ledger.h"
+#include "partition/covered.h"
 #include "partition/partition.h"
 #include "slice/slice.h"
 #include "token/token.h"
@@ -137,7 +138,7 @@ static unsigned wanted_features(void)
 	if (config_limits_compute(&config) || config_names_group(&config) ||
 		config_wants_turns(&config))
 		wanted |= FEATURE_COMPUTE;
-	if (config_wants_partition(&config))
+	if (config_wants_partition(&config, covered_any()))
 		wanted |= FEATURE_PARTITION;
 	/* It may limit anything while the program runs. */
 	if (config.has_policy)

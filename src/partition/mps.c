@@ -161,15 +161,6 @@ static void refuse(struct mps_plan *plan, const char *reason)
 	snprintf(plan->reason, sizeof(plan->reason), "%s", reason);
 }
 
-/* How many SMs that are is in no variable. */
-static void set_static(struct mps_plan *plan)
-{
-	plan->is_static = true;
-	plan->ppm = PPM_WHOLE;
-	snprintf(plan->reason, sizeof(plan->reason), "the SMs of %s=%.100s, and time within them",
-		MPS_SM_PARTITION, getenv(MPS_SM_PARTITION));
-}
-
 struct mps_plan mps_plan(const struct config *config)
 {
 	struct mps_plan plan = {.is_asked = is_asked(config), .ppm = PPM_WHOLE};
@@ -182,7 +173,7 @@ struct mps_plan mps_plan(const struct config *config)
 	if (!found.is_there)
 		refuse(&plan, found.text);
 	else if (mps_names_partition())
-		set_static(&plan);
+		refuse(&plan, MPS_SM_PARTITION " is set: MPS gives it SMs of its own");
 	else if (plan.ppm == PPM_WHOLE)
 		refuse(&plan, "MPS takes one percentage for all devices, and not each has a share "
 			      "in percent");

@@ -33,7 +33,6 @@ struct mps_daemon mps_find(const char *directory);
 /* What MPS can keep of the settings. */
 struct mps_plan {
 	bool is_asked; /* a device's share may be kept by MPS; else the daemon was not looked for */
-	bool is_static; /* the environment names SMs that the daemon keeps for it */
 	bool is_change; /* the variable is to become `percentage` */
 	uint32_t ppm;   /* of the SMs of every device; PPM_WHOLE: MPS keeps nothing, for `reason` */
 	char percentage[16];

@@ -26,13 +26,14 @@ struct partition {
 	_Atomic bool is_tested;       /* until then it is there for those that test it alone */
 	_Atomic uintptr_t testers[2]; /* threads; 0: none */
 	_Atomic bool is_given_up;     /* not tried again; what was made stays in use */
+	_Atomic bool is_put_off;      /* with that, but tried again in another primary context */
 	struct lanes lanes;
 };
 
 static struct partition *partitions;
 static struct wish {
 	_Atomic unsigned sm_count; /* 0: none */
-	void (*give_up)(unsigned device);
+	const struct partition_keeper *keeper;
 } wishes[MAX_DEVICES];
 static _Atomic unsigned wish_count; /* devices from here on have no wish */
 
@@ -61,13 +62,13 @@ bool partition_is_possible(void)
 	return driver_real.cuDriverGetVersion(&version) == CUDA_SUCCESS && version >= 12050;
 }
 
-void partition_wish(unsigned device, unsigned sm_count, void (*give_up)(unsigned device))
+void partition_wish(unsigned device, unsigned sm_count, const struct partition_keeper *keeper)
 {
 	unsigned count = atomic_load(&wish_count);
 
 	if (device >= MAX_DEVICES)
 		return;
-	wishes[device].give_up = give_up;
+	wishes[device].keeper = keeper;
 	atomic_store(&wishes[device].sm_count, sm_count);
 	atomic_store(&wish_count, device >= count ? device + 1 : count);
 }
@@ -80,7 +81,17 @@ void partition_give_up(unsigned device, const char *reason)
 	log_at(LOG_WARN, "partition",
 		"GPU %u: no partition of %u SMs, for %s; the compute share is kept by time alone",
 		device, atomic_load(&wishes[device].sm_count), reason);
-	wishes[device].give_up(device);
+	wishes[device].keeper->give_up(device);
+}
+
+static void put_off(unsigned device, const char *objection)
+{
+	atomic_store(&partitions[device].is_put_off, true);
+	atomic_store(&partitions[device].is_given_up, true);
+	log_at(LOG_INFO, "partition",
+		"GPU %u: no partition of %u SMs: %s; the compute share is kept by time", device,
+		atomic_load(&wishes[device].sm_count), objection);
+	wishes[device].keeper->give_up(device);
 }
 
 /* A green context with exactly so many SMs. NULL or a reason. */
@@ -189,6 +200,12 @@ static void make_or_give_up(unsigned device, CUcontext context)
 
 	if (atomic_load(&partition->is_made) || atomic_load(&partition->is_given_up))
 		return;
+	const struct partition_keeper *keeper = wishes[device].keeper;
+	const char *objection = keeper->object != NULL ? keeper->object(device) : NULL;
+	if (objection != NULL) {
+		put_off(device, objection);
+		return;
+	}
 	CUstreamCaptureMode mode = relax_capture();
 	reason = make(device, context);
 	restore_capture(mode);
@@ -287,6 +304,13 @@ unsigned partition_places(void)
 	return atomic_load_explicit(&wish_count, memory_order_relaxed);
 }
 
+bool partition_holds(unsigned device)
+{
+	return device < MAX_DEVICES && atomic_load(&partitions[device].is_made) &&
+	       atomic_load(&partitions[device].is_tested) &&
+	       !atomic_load(&partitions[device].is_given_up);
+}
+
 unsigned partition_sm_count(unsigned device)
 {
 	if (device >= MAX_DEVICES || atomic_load(&partitions[device].is_given_up))
@@ -297,7 +321,11 @@ unsigned partition_sm_count(unsigned device)
 /* Its streams and events are gone with it. */
 void partition_forget(unsigned device)
 {
-	if (device >= MAX_DEVICES || !atomic_load(&partitions[device].is_made))
+	if (device >= MAX_DEVICES)
+		return;
+	if (atomic_exchange(&partitions[device].is_put_off, false))
+		atomic_store(&partitions[device].is_given_up, false);
+	if (!atomic_load(&partitions[device].is_made))
 		return;
 	atomic_store(&partitions[device].is_made, false);
 	atomic_store(&partitions[device].is_tested, false);

@@ -28,13 +28,24 @@ bool partition_is_possible(void);
  * partition it changes nothing but a few nanoseconds. */
 void partition_stand_between(void);
 
-/* Work on the device is to be confined to so many SMs. Before it has any; once a device. Should the
- * partition turn out not to hold, `give_up` is called with the device, once, by whatever thread.
- * Threads: one caller. */
-void partition_wish(unsigned device, unsigned sm_count, void (*give_up)(unsigned device));
+/* Who keeps the share. Called with the device, by whatever thread. */
+struct partition_keeper {
+	/* Just before a partition is made: NULL where it may be, else why not, as text that stays.
+	 * Then none is made as long as this primary context lasts. NULL: it always may. */
+	const char *(*object)(unsigned device);
+	/* There is no partition, for that reason or because it does not hold. */
+	void (*give_up)(unsigned device);
+};
 
-/* The SMs that programs are told of; 0 where the device has no partition. Threads: any, as for all
- * that follow. */
+/* Work on the device is to be confined to so many SMs. Before it has any; once a device. Threads:
+ * one caller. */
+void partition_wish(unsigned device, unsigned sm_count, const struct partition_keeper *keeper);
+
+/* True while there is a partition that has passed the test. Threads: any, as for all that follow.
+ */
+bool partition_holds(unsigned device);
+
+/* The SMs that programs are told of; 0 where the device has no partition. */
 unsigned partition_sm_count(unsigned device);
 
 /* The primary context of the device is being reset or destroyed: before the driver is asked. */

@@ -2,15 +2,23 @@
  * Copyright the cuslice authors
  */
 #include "slice/share.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "governor/governor.h"
 #include "group/segment.h"
+#include "partition/covered.h"
+#include "partition/mechanism.h"
 #include "partition/mps.h"
 #include "partition/partition.h"
+#include "token/token.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
+#include <string.h>
+
+/* Until whoever is at the device sees that another has died, with room for a busy computer. */
+#define REAPED_NS    (30 * NS_PER_MS)
+#define REAPED_LOOKS 6u
 
 /* What the governor would keep without the partition. Passes to children. */
 static struct {
@@ -18,17 +26,25 @@ static struct {
 	uint32_t made_for_ppm;
 	unsigned sms, chosen; /* the percentage of MPS as millionths of a million */
 	bool is_by_mps;
+	bool is_auto;             /* serves as long as nobody else is at the device */
+	_Atomic bool has_company; /* somebody is, or there is no partition yet */
+	char objection[MECHANISM_WHY_LEN];
 } partitioned[CONFIG_MAX_DEVICES];
+static _Atomic bool looks_again;
 
-/* The part of the time in which a partition has the device's share. Each process of a group has a
- * percentage of its own, so they spend the time of one together, which only a share makes them. */
+/* The part of the time in which a partition has the device's share. Less than the whole where only
+ * a share does something: it makes processes of a group, each of which has a percentage of its own,
+ * spend the time of one together, and it shows who has chosen a partition by itself to others. */
 static uint32_t duty_of(unsigned device, uint32_t ppm)
 {
 	uint64_t duty = (uint64_t)ppm * partitioned[device].sms / partitioned[device].chosen;
-	bool is_together = partitioned[device].is_by_mps && segment_is_used();
+	bool needs_share =
+		(partitioned[device].is_by_mps && segment_is_used()) || partitioned[device].is_auto;
 
+	if (atomic_load(&partitioned[device].has_company))
+		return ppm;
 	if (duty >= PPM_WHOLE)
-		return is_together ? PPM_WHOLE - 1 : PPM_WHOLE;
+		return needs_share ? PPM_WHOLE - 1 : PPM_WHOLE;
 	return duty > 0 ? (uint32_t)duty : 1;
 }
 
@@ -36,11 +52,6 @@ static bool has_partition(unsigned device)
 {
 	return atomic_load(&partitioned[device].ppm) != 0 &&
 	       (partitioned[device].is_by_mps || partition_sm_count(device) != 0);
-}
-
-static void keep_by_time(unsigned device)
-{
-	governor_tighten_share(device, atomic_load(&partitioned[device].ppm));
 }
 
 /* The driver is believed before the documents. */
@@ -59,13 +70,11 @@ static struct partition_rules rules_of(unsigned device, unsigned sms)
 		rules, all.sm.minSmPartitionSize, all.sm.smCoscheduledAlignment);
 }
 
-/* True where the driver does what it was told by mps_begin(). Older ones do not say. */
-static bool mps_holds(unsigned device)
+/* True where the driver uses MPS for this process. Older ones do not say. */
+static bool has_mps(unsigned device)
 {
 	int is_on = 0;
 
-	if (mps_begun()->ppm == PPM_WHOLE)
-		return false;
 	return driver_real.cuDeviceGetAttribute(
 		       &is_on, CU_DEVICE_ATTRIBUTE_MPS_ENABLED, (CUdevice)device) != CUDA_SUCCESS ||
 	       is_on != 0;
@@ -73,9 +82,10 @@ static bool mps_holds(unsigned device)
 
 unsigned share_whole_sms(unsigned device, unsigned told)
 {
-	if (!mps_holds(device))
-		return told;
-	return (unsigned)((uint64_t)told * PPM_WHOLE / mps_begun()->ppm);
+	uint32_t ppm = mps_begun()->ppm;
+
+	return ppm == PPM_WHOLE || !has_mps(device) ? told
+						    : (unsigned)((uint64_t)told * PPM_WHOLE / ppm);
 }
 
 bool share_is_by_mps(unsigned device)
@@ -83,121 +93,198 @@ bool share_is_by_mps(unsigned device)
 	return partitioned[device].is_by_mps;
 }
 
-static void say_not_mps(unsigned device, enum config_mechanism mechanism)
+static bool is_covered(unsigned device)
+{
+	char name[256] = "";
+	int major = 0, minor = 0, version = 0;
+
+	if (!covered_any())
+		return false;
+	driver_real.cuDeviceGetName(name, sizeof(name), (CUdevice)device);
+	driver_real.cuDeviceGetAttribute(
+		&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, (CUdevice)device);
+	driver_real.cuDeviceGetAttribute(
+		&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, (CUdevice)device);
+	driver_real.cuDriverGetVersion(&version);
+	return covered_find(covered_rows, name, (unsigned)major, (unsigned)minor, version) != NULL;
+}
+
+static struct mechanism_choice choose(
+	unsigned device, enum config_mechanism asked, enum mechanism_company company)
 {
 	const struct mps_plan *plan = mps_begun();
 
-	log_at(mechanism == CONFIG_MPS ? LOG_WARN : LOG_INFO, "mps",
-		"GPU %u: the compute share is kept by time: %s", device,
-		plan->ppm != PPM_WHOLE ? "the driver does not use MPS"
-		: plan->is_asked       ? plan->reason
-				       : "MPS was not asked for before cuInit");
+	return mechanism_choose(&(struct mechanism_facts){
+		.asked = asked,
+		.has_mps = has_mps(device),
+		.has_percentage = plan->ppm != PPM_WHOLE,
+		.no_mps = plan->is_asked ? plan->reason : "MPS was not asked for before cuInit",
+		.mps_variable = mps_variable(),
+		.is_static = mps_names_partition(),
+		.can_partition = partition_is_possible(),
+		.is_covered = is_covered(device),
+		.company = company,
+	});
 }
 
 /* Clients of MPS run at the same time. How long their work takes is not how long they have the
  * device, and turns would keep it idle. */
-static bool keep_by_mps(unsigned device, uint32_t ppm, enum config_mechanism mechanism)
+static void keep_by_mps(unsigned device, uint32_t ppm, bool is_static)
 {
-	if (!mps_holds(device)) {
-		say_not_mps(device, mechanism);
-		return false;
-	}
+	const struct mps_plan *plan = mps_begun();
+
 	partitioned[device].sms = PPM_WHOLE;
-	partitioned[device].chosen = mps_begun()->ppm;
+	partitioned[device].chosen = is_static ? PPM_WHOLE : plan->ppm;
 	partitioned[device].is_by_mps = true;
 	partitioned[device].made_for_ppm = ppm;
 	atomic_store(&partitioned[device].ppm, ppm);
 	uint32_t duty_ppm = duty_of(device, ppm);
 	governor_tighten_share(device, duty_ppm);
-	log_at(LOG_INFO, "mps", "GPU %u: %s %% of the SMs by MPS, %u.%u %% of the time, no turns",
-		device, mps_begun()->percentage, duty_ppm / 10000, duty_ppm / 1000 % 10);
-	return true;
+	log_at(LOG_INFO, "mps", "GPU %u: %s%s by MPS, %u.%u %% of the time, no turns", device,
+		is_static ? "" : plan->percentage,
+		is_static ? "the SMs of " MPS_SM_PARTITION : " % of the SMs", duty_ppm / 10000,
+		duty_ppm / 1000 % 10);
 }
 
-/* The driver may give green contexts all the SMs of a client that has a part of them. Where the
- * daemon alone gave it that, nothing tells: the driver knows no other number of SMs than the
- * client's. There the self-test has to notice. */
-static bool is_scaled_by_mps(unsigned device)
+/* Who is to be seen has to be there: of two that come at a time one sees the other. */
+static enum mechanism_company company_at(unsigned device)
 {
-	const char *variable = mps_variable();
-	int is_on = 0;
+	const struct token_seat *seat = token_join(device);
 
-	if (variable == NULL ||
-		driver_real.cuDeviceGetAttribute(&is_on, CU_DEVICE_ATTRIBUTE_MPS_ENABLED,
-			(CUdevice)device) != CUDA_SUCCESS ||
-		is_on == 0)
-		return false;
-	log_at(LOG_WARN, "partition",
-		"GPU %u: no partition of SMs beside %s, which may make it larger; the compute "
-		"share is kept by time instead",
-		device, variable);
-	return true;
+	if (seat == NULL)
+		return MECHANISM_BESIDE_UNSEEN;
+	return token_has_others(seat) ? MECHANISM_BESIDE_OTHERS : MECHANISM_ALONE;
 }
 
-static bool partition(unsigned device, uint32_t ppm, bool is_exact, unsigned sms)
+/* What was decided at the start is looked at again with those who are there now. One that has died
+ * just before is there until it is reaped. */
+static const char *object_beside_others(unsigned device)
 {
-	if (!partition_is_possible()) {
-		log_at(LOG_WARN, "partition",
-			"GPU %u: a partition of its SMs needs a driver for CUDA 12.5 or later; the "
-			"compute share is kept by time instead",
-			device);
-		return false;
+	enum mechanism_company company = company_at(device);
+
+	for (unsigned i = 0; i < REAPED_LOOKS && company == MECHANISM_BESIDE_OTHERS; i++) {
+		clock_sleep_ns(REAPED_NS / REAPED_LOOKS);
+		company = company_at(device);
 	}
-	if (is_scaled_by_mps(device))
-		return false;
+	struct mechanism_choice chosen = choose(device, CONFIG_AUTO, company);
+
+	if (chosen.mechanism == MECHANISM_BOTH)
+		return NULL;
+	memcpy(partitioned[device].objection, chosen.why, sizeof(chosen.why));
+	return partitioned[device].objection;
+}
+
+static void keep_by_time(unsigned device)
+{
+	atomic_store(&partitioned[device].has_company, partitioned[device].is_auto);
+	governor_tighten_share(device, atomic_load(&partitioned[device].ppm));
+}
+
+static const struct partition_keeper keeper = {.give_up = keep_by_time};
+static const struct partition_keeper keeper_while_alone = {
+	.object = object_beside_others, .give_up = keep_by_time};
+
+/* False where the partition would be the device. */
+static bool keep_by_partition(
+	unsigned device, uint32_t ppm, enum mechanism mechanism, bool is_auto, unsigned sms)
+{
 	struct partition_rules rules = rules_of(device, sms);
-	struct partition_choice choice = partition_choose(&rules, ppm, is_exact);
+	struct partition_choice choice = partition_choose(&rules, ppm, mechanism == MECHANISM_BOTH);
+
 	if (choice.sm_count == sms)
 		return false;
 	partitioned[device].sms = sms;
 	partitioned[device].chosen = choice.sm_count;
 	partitioned[device].made_for_ppm = ppm;
+	partitioned[device].is_auto = is_auto;
+	atomic_store(&partitioned[device].has_company, is_auto);
 	atomic_store(&partitioned[device].ppm, ppm);
-	governor_tighten_share(device, choice.duty_ppm);
-	partition_wish(device, choice.sm_count, keep_by_time);
-	log_at(LOG_INFO, "partition", "GPU %u: %u of %u SMs, %u.%u %% of the time", device,
-		choice.sm_count, sms, choice.duty_ppm / 10000, choice.duty_ppm / 1000 % 10);
+	governor_tighten_share(device, is_auto ? ppm : choice.duty_ppm);
+	if (is_auto)
+		atomic_store(&looks_again, true);
+	partition_wish(device, choice.sm_count, is_auto ? &keeper_while_alone : &keeper);
+	log_at(LOG_INFO, "partition", "GPU %u: %u of %u SMs, %u.%u %% of the time%s", device,
+		choice.sm_count, sms, choice.duty_ppm / 10000, choice.duty_ppm / 1000 % 10,
+		is_auto ? ", while nobody else is at it" : "");
 	return true;
 }
 
-void share_set(unsigned device, uint32_t ppm, enum config_mechanism mechanism, unsigned sms)
+void share_set(unsigned device, uint32_t ppm, enum config_mechanism asked, unsigned sms)
 {
-	bool is_kept = false;
+	if (ppm == PPM_WHOLE)
+		return;
+	struct mechanism_choice chosen = choose(device, asked, MECHANISM_ALONE);
+	enum mechanism mechanism = chosen.mechanism;
+	bool is_told = asked != CONFIG_TIME && (!chosen.is_as_asked || asked == CONFIG_AUTO);
 
-	if (ppm != PPM_WHOLE && (mechanism == CONFIG_AUTO || mechanism == CONFIG_MPS))
-		is_kept = keep_by_mps(device, ppm, mechanism);
-	else if (ppm != PPM_WHOLE && mechanism != CONFIG_TIME)
-		is_kept = partition(device, ppm, mechanism == CONFIG_BOTH, sms);
-	if (!is_kept)
+	if (is_told)
+		log_at(chosen.is_as_asked ? LOG_INFO : LOG_WARN, "slice",
+			"GPU %u: the compute share is kept by %s: %s", device,
+			mechanism_name(mechanism), chosen.why);
+	if (mechanism == MECHANISM_MPS || mechanism == MECHANISM_MPS_STATIC)
+		keep_by_mps(device, ppm, mechanism == MECHANISM_MPS_STATIC);
+	else if (mechanism == MECHANISM_TIME ||
+		 !keep_by_partition(device, ppm, mechanism, asked == CONFIG_AUTO, sms))
 		governor_tighten_share(device, ppm);
+}
+
+/* What the governor is to keep of a share. Without a partition, or before there is one again, that
+ * is all of it. */
+static uint32_t kept_by_time(unsigned device, uint32_t ppm)
+{
+	return has_partition(device) ? duty_of(device, ppm) : ppm;
 }
 
 void share_tighten(unsigned device, uint32_t ppm)
 {
 	uint32_t kept = atomic_load(&partitioned[device].ppm);
 
-	if (!has_partition(device)) {
-		governor_tighten_share(device, ppm);
-		return;
-	}
 	while (ppm < kept && !atomic_compare_exchange_weak(&partitioned[device].ppm, &kept, ppm))
 		;
-	governor_tighten_share(device, duty_of(device, ppm));
+	governor_tighten_share(device, kept_by_time(device, ppm));
 }
 
 enum share_room share_change(unsigned device, uint32_t ppm)
 {
 	bool has_one;
 
+	if (atomic_load(&partitioned[device].ppm) != 0)
+		atomic_store(&partitioned[device].ppm, ppm);
 	/* It may be given up meanwhile, which only tightens. */
 	do {
 		has_one = has_partition(device);
-		if (has_one)
-			atomic_store(&partitioned[device].ppm, ppm);
-		governor_set_share(device, has_one ? duty_of(device, ppm) : ppm);
+		governor_set_share(device, kept_by_time(device, ppm));
 	} while (has_one != has_partition(device));
 	uint32_t made_for_ppm = partitioned[device].made_for_ppm;
 	if (!has_one || ppm == made_for_ppm)
 		return SHARE_IN_FULL;
 	return ppm < made_for_ppm ? SHARE_IN_PART_OF_TIME : SHARE_TOO_LARGE;
+}
+
+bool share_looks_again(void)
+{
+	return atomic_load(&looks_again);
+}
+
+/* A partition that was made while nobody else was there stays as it is, for the program's streams
+ * are in it. Beside others it would have its SMs for a part of all turns; so that they get what is
+ * theirs it takes turns with its share then, and no more than that. */
+bool share_look_again(unsigned device)
+{
+	if (!partitioned[device].is_auto)
+		return false;
+	bool has_company = !partition_holds(device) || company_at(device) != MECHANISM_ALONE;
+	if (atomic_exchange(&partitioned[device].has_company, has_company) == has_company)
+		return false;
+	uint32_t ppm;
+	do { /* the program may tighten it meanwhile */
+		ppm = atomic_load(&partitioned[device].ppm);
+		governor_set_share(device, kept_by_time(device, ppm));
+	} while (ppm != atomic_load(&partitioned[device].ppm));
+	return true;
+}
+
+bool share_is_beside_others(unsigned device)
+{
+	return atomic_load(&partitioned[device].has_company);
 }

@@ -15,7 +15,7 @@
 
 /* The device, with `sms` SMs in all, is to keep that share, or less if it did already. Threads: one
  * caller. */
-void share_set(unsigned device, uint32_t ppm, enum config_mechanism mechanism, unsigned sms);
+void share_set(unsigned device, uint32_t ppm, enum config_mechanism asked, unsigned sms);
 
 /* The SMs of the device, of which a client of MPS that has a percentage is told a part; at most too
  * many, by the rounding. */
@@ -35,5 +35,14 @@ enum share_room {
 	SHARE_TOO_LARGE        /* the partition cannot grow: it gets all of that */
 };
 enum share_room share_change(unsigned device, uint32_t ppm);
+
+/* True where `auto` has chosen a partition, which it does for programs that are alone on their
+ * device: then somebody is to look again whether they are. */
+bool share_looks_again(void);
+/* Looks, and lets the share be kept accordingly. True where that has changed. Threads: as
+ * share_change(). */
+bool share_look_again(unsigned device);
+/* What was seen: others, or that there is no partition. Threads: any. */
+bool share_is_beside_others(unsigned device);
 
 #endif

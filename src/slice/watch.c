@@ -11,6 +11,7 @@
 #include "governor/governor.h"
 #include "group/helper.h"
 #include "group/segment.h"
+#include "slice/share.h"
 #include "slice/slice.h"
 
 #include <stdio.h>
@@ -30,6 +31,7 @@ static struct watch {
 
 	struct lock lock; /* of the news */
 	enum log_level level;
+	const char *about;
 	char news[CONFIG_PROBLEM_LEN + 100];
 	char told[CONFIG_PROBLEM_LEN + 100];
 } * watch;
@@ -42,12 +44,15 @@ bool watch_init(void)
 	return watch != NULL;
 }
 
-static void set_news(enum log_level level, const char *text)
+static void set_news(enum log_level level, const char *about, const char *text)
 {
 	lock_take(&watch->lock);
-	/* A problem is told once. */
-	if (level <= log_level && (level > LOG_WARN || strcmp(text, watch->told) != 0)) {
+	/* A problem is told once, and before what is none. */
+	bool is_less = watch->news[0] != '\0' && watch->level < level;
+	if (level <= log_level && !is_less &&
+		(level > LOG_WARN || strcmp(text, watch->told) != 0)) {
 		watch->level = level;
+		watch->about = about;
 		snprintf(watch->news, sizeof(watch->news), "%s", text);
 		atomic_store_explicit(&watch_has_news, true, memory_order_relaxed);
 	}
@@ -57,15 +62,17 @@ static void set_news(enum log_level level, const char *text)
 COLD void watch_tell_news(void)
 {
 	enum log_level level;
+	const char *about;
 
 	lock_take(&watch->lock);
 	level = watch->level;
+	about = watch->about;
 	memcpy(watch->told, watch->news, sizeof(watch->told));
 	watch->news[0] = '\0';
 	atomic_store_explicit(&watch_has_news, false, memory_order_relaxed);
 	lock_drop(&watch->lock);
 	if (watch->told[0] != '\0')
-		log_at(level, "config", "%s", watch->told);
+		log_at(level, about, "%s", watch->told);
 }
 
 /* Why the policy as it was read cannot be followed now, NULL where it can. */
@@ -96,12 +103,13 @@ static void tell_change(unsigned change)
 			"again",
 			len > 0 ? "; " : "");
 	if (text[0] != '\0')
-		set_news(LOG_WARN, text);
+		set_news(LOG_WARN, "config", text);
 	else if ((change & SLICE_PART_OF_TIME) != 0)
-		set_news(LOG_INFO, "the policy has changed, and acts; the partition of SMs keeps "
-				   "its size, and has less of the time");
+		set_news(LOG_INFO, "config",
+			"the policy has changed, and acts; the partition of SMs keeps "
+			"its size, and has less of the time");
 	else if (change != 0)
-		set_news(LOG_INFO, "the policy has changed, and acts");
+		set_news(LOG_INFO, "config", "the policy has changed, and acts");
 }
 
 static void follow_policy(void)
@@ -112,7 +120,7 @@ static void follow_policy(void)
 	const char *objection = objection_to(&watch->policy);
 	if (objection != NULL) {
 		snprintf(text, sizeof(text), "%s; the limits stay as they are", objection);
-		set_news(LOG_WARN, text);
+		set_news(LOG_WARN, "config", text);
 		return;
 	}
 	tell_change(slice_apply_again(&watch->policy, config_policy_is_trusted(&watch->policy)));
@@ -131,10 +139,26 @@ static void look_at_policy(void)
 	watch->last = print;
 }
 
+static void look_at_tenants(void)
+{
+	char text[100];
+
+	for (unsigned i = 0; slice_exists((CUdevice)i); i++) {
+		if (!share_look_again(i))
+			continue;
+		snprintf(text, sizeof(text), "GPU %u: %s", i,
+			share_is_beside_others(i) ? "others are at it, so it is shared by time"
+						  : "nobody else is at it");
+		set_news(LOG_INFO, "slice", text);
+	}
+}
+
 static uint64_t look(void *unused)
 {
 	(void)unused;
 	governor_look_again();
+	if (share_looks_again())
+		look_at_tenants();
 	if (entry_config()->has_policy)
 		look_at_policy();
 	return PERIOD_NS;
@@ -151,7 +175,7 @@ static void begin(void *unused)
 
 void watch_begin(void)
 {
-	bool is_needed = segment_is_used() || entry_config()->has_policy;
+	bool is_needed = segment_is_used() || entry_config()->has_policy || share_looks_again();
 
 	if (is_needed && !atomic_flag_test_and_set(&watch->is_begun) && helper_init())
 		helper_do(begin, NULL);

@@ -2,8 +2,9 @@
  * Copyright the cuslice authors
  *
  * Limits that change while a program runs. Every 20 ms the helper thread looks whether the policy
- * has changed, and whether the group has got a share or lost its last. A policy acts when it has
- * rested for one look, so within 50 ms; one that is not understood changes nothing.
+ * has changed, whether the group has got a share or lost its last, and whether a program that
+ * `auto` has confined to a partition is still alone on its device. A policy acts when it has rested
+ * for one look, so within 50 ms; one that is not understood changes nothing.
  */
 #ifndef CUSLICE_SLICE_WATCH_H
 #define CUSLICE_SLICE_WATCH_H

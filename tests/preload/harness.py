@@ -95,9 +95,9 @@ class Machine:
         return subprocess.run(command, env=environment, capture_output=True, text=True,
                               check=False, timeout=PATIENCE_S)
 
-    def start(self, *command, limits=None, pass_fds=(), **more):
+    def start(self, *command, limits=None, libraries=(LIBRARY,), pass_fds=(), **more):
         """A client that is talked to while it runs; see Talk."""
-        return subprocess.Popen(command, env=self.environment(limits) | more, text=True,
+        return subprocess.Popen(command, env=self.environment(limits, libraries) | more, text=True,
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 pass_fds=pass_fds)
 

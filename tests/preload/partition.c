@@ -2,14 +2,14 @@
  * Copyright the cuslice authors
  *
  * usage: client_partition [launching | node] ways | order SEED [wait] | busy MILLISECONDS [WAVES] |
- *                         own_context | reset
+ *                         own_context | reset [wait]
  *
  * Brings work to a device by all its streams. `ways` says how many SMs each of them used, `order`
  * whether work of default streams and of those that block on them came one after the other as CUDA
  * has it, `busy` fills the device and says how many kernels that were, each of so many waves on all
- * of it, `own_context` works in a context of its own, `reset` resets the primary one. `launching`:
- * first of all code is loaded that launches kernels from kernels. `node`: a node is put into a
- * graph that is never launched.
+ * of it, `own_context` works in a context of its own, `reset` resets the primary one, after a line
+ * on stdin if it is to wait. `launching`: first of all code is loaded that launches kernels from
+ * kernels. `node`: a node is put into a graph that is never launched.
  */
 #include "client.h"
 #include "partition.h"
@@ -327,12 +327,15 @@ static void own_context(void)
 	say("own %u", sms_of(seen));
 }
 
-static void reset(void)
+static void reset(bool waits)
 {
+	char line[100];
 	CUdeviceptr seen = make_seen();
 
 	CENSUS(cuLaunchKernel, NULL, seen);
 	say("before %u", sms_of(seen));
+	if (waits)
+		must_be(fgets(line, sizeof(line), stdin) != NULL, "a line from the test");
 	must(cuDevicePrimaryCtxReset_v2(0), "reset");
 	must(cuDevicePrimaryCtxRetain(&primary, 0), "primary");
 	must(cuCtxSetCurrent(primary), "current");
@@ -403,7 +406,7 @@ int main(int argc, char *argv[])
 	else if (strcmp(what, "busy") == 0)
 		keep_busy(argument(argc, argv, 2, 1000), argument(argc, argv, 3, 8));
 	else if (strcmp(what, "reset") == 0)
-		reset();
+		reset(argc > 2);
 	else
 		must_be(false, "ways, order, busy, own_context or reset");
 	return 0;

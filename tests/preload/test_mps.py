@@ -97,14 +97,14 @@ class Mps(harness.Case):
         self.assertEqual(said.count(f"{PERCENTAGE}=30"), 1, said)
         self.assertEqual(said.count("30 % of the SMs by MPS, 100.0 % of the time"), 1, said)
 
-    def use(self, *shares, span_s=MEASURED_S, waves=WAVES, **more):
+    def use(self, *shares, span_s=MEASURED_S, waves=WAVES, variables=None, **more):
         """Of all SM time, in percent, of tenants that run at the same time."""
         tenants = []
         for share in shares:
             tenant = self.machine.start(
                 client("partition"), "busy", str(1000 * (span_s + 20)), str(waves),
                 limits=self.limits(share, LOG="warn", **more),
-                CUDA_MPS_PIPE_DIRECTORY=self.machine.folder.name)
+                CUDA_MPS_PIPE_DIRECTORY=self.machine.folder.name, **(variables or {}))
             tenants.append(tenant)
             self.addCleanup(tenant.communicate)
             self.addCleanup(tenant.kill)
@@ -126,6 +126,14 @@ class Mps(harness.Case):
         self.assertLess(abs(found[0] - 30), 2, found)
         self.assertLess(abs(found[1] - 70), 2, found)
         self.assertGreaterEqual(sum(found), 97, found)
+
+    def test_share_of_a_static_partition_is_time_within_it_without_turns(self):
+        """Halves of the device that a percentage makes here. With turns each had half of the time."""
+        self.machine = self.machine_with(mps=1, mps_percentage=50)
+        found = self.use("70%", "60%", variables={"CUDA_MPS_SM_PARTITION": "GPU-1/a"})
+        print(f"70 and 60 % of halves: {found[0]:.2f} + {found[1]:.2f}")
+        self.assertLess(abs(found[0] - 35), 2, found)
+        self.assertLess(abs(found[1] - 30), 2, found)
 
     def test_device_that_has_less_than_the_percentage(self):
         """The variable can say 50 % at most, for some device might have that."""
@@ -176,6 +184,12 @@ class Mps(harness.Case):
                 lines = [line for line in said.splitlines() if "kept by time" in line]
                 self.assertEqual(len(lines), 1, said)
 
+    def kept(self, variables, **more):
+        explain = self.machine.run(str(harness.CUSLICE), "explain", "--json",
+                                   **{"CUSLICE_COMPUTE": "30%"} | variables | more)
+        row, = json.loads(self.finished(explain))["shares"]
+        return row["kept_by"], row["reason"]
+
     def test_explain_and_run_say_what_is_chosen(self):
         variables = {"CUDA_MPS_PIPE_DIRECTORY": self.machine.folder.name}
         explain = self.machine.run(str(harness.CUSLICE), "explain", "--json", limits={}, libraries=(),
@@ -186,13 +200,20 @@ class Mps(harness.Case):
         run = self.machine.run(str(harness.CUSLICE), "run", "-c", "30%", "--group", "none",
                                "--dry-run", **variables)
         self.assertIn(f"\n{PERCENTAGE}=30\n", self.finished(run))
+        self.assertEqual(self.kept(variables, CUDA_MPS_SM_PARTITION="GPU-1/a"), (
+            "mps", "CUDA_MPS_SM_PARTITION names SMs that MPS keeps for it, and time keeps a share "
+                   "of these"))
+        self.assertEqual(self.kept(variables, CUSLICE_MECHANISM="sm", **{PERCENTAGE: "30"}), (
+            "time", f"no partition of SMs beside {PERCENTAGE}, which may make it larger"))
+        self.assertEqual(self.kept(variables, CUSLICE_MECHANISM="time"), ("time", "asked for"))
+        self.assertEqual(self.kept(variables, CUSLICE_COMPUTE="32sm")[0], "time")
         variables["CUDA_MPS_PIPE_DIRECTORY"] = os.path.join(self.machine.folder.name, "none")
         run = self.machine.run(str(harness.CUSLICE), "run", "-c", "30%", "--group", "none",
                                "--dry-run", **variables)
         self.assertNotIn(PERCENTAGE, self.finished(run))
         text = self.finished(self.machine.run(str(harness.CUSLICE), "explain",
                                               CUSLICE_COMPUTE="30%", **variables))
-        self.assertRegex(text, r"kept by +time +mps is for choice, but no MPS at .*: No such file")
+        self.assertRegex(text, r"kept by +time +no MPS at .*: No such file or directory; no report")
 
 
 if __name__ == "__main__":
