@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: gpu-partition sizes | streams | ways | part [SMS] |
+ * usage: gpu-partition sizes | streams | ways | part [SMS] | nodes | own-nodes |
  *                      order MILLISECONDS plain|forget|green|inside
  *
  * What green contexts do on this machine, by a kernel that notes its SMs. `sizes`: which partitions
  * there are, and on how many SMs each really runs. `streams`: whether a stream or the current
  * context decides where a kernel runs. `part`: one of so many SMs, or of half of them. `ways`: on
  * how many SMs work runs that comes in different ways; to be run in a slice, too. `order` is in
- * partition_order.h.
+ * partition_order.h, `nodes` and `own-nodes` in partition_nodes.h.
  */
 #include "census.h"
 #include "green.h"
+#include "partition_nodes.h"
 #include "partition_order.h"
 
 #include <pthread.h>
@@ -113,6 +114,15 @@ static void tell_part(unsigned wanted)
 
 	probe_say("partition", "%u", sms);
 	probe_say("ran_on", "%u", sms_of_green(green));
+}
+
+static void tell_nodes(void)
+{
+	unsigned sms;
+	CUgreenCtx green = must_make(16, &sms);
+
+	probe_say("partition", "%u", sms);
+	nodes_tell_green(green);
 }
 
 static void tell_streams(void)
@@ -217,6 +227,10 @@ int main(int argc, char *argv[])
 		tell_streams();
 	else if (strcmp(what, "part") == 0)
 		tell_part(argc == 3 ? (unsigned)strtoul(argv[2], NULL, 10) : green_half());
+	else if (strcmp(what, "nodes") == 0)
+		tell_nodes();
+	else if (strcmp(what, "own-nodes") == 0)
+		nodes_tell_own();
 	else if (strcmp(what, "ways") == 0)
 		tell_ways();
 	else

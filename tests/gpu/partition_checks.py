@@ -14,6 +14,8 @@ from machine import HERE, Failed, Skipped, values_of
 SHARE = "25%"
 HALF = "50%"
 WAYS = ("default", "per_thread", "stream", "graph", "graph_on_default", "cooperative", "threads")
+# Of a program's graphs: of a function and of a kernel without a context, as added and as set.
+NODES = ("function", "function_set", "kernel", "kernel_set")
 ORDER_S, ORDER_ON_SIMGPU_S = 30, 1.5
 EVIDENCE_S = 2
 START_S = 8   # until a program that hangs is given up, beyond the time that it works
@@ -124,6 +126,26 @@ def check_ways(machine):
                   for env in ({}, confined(machine)))
     figures, claims = judge_ways(said, bare, (*WAYS, "ctypes"))
     return judge([*claims, fits(said)], figures)
+
+
+def judge_nodes(green, said):
+    """green  nodes beside a green context
+    said   those of a program in a slice
+    """
+    part, told, left = green["partition"], int(said["told"]), int(said["told_afterwards"])
+    claims = [(green[key] == part, f"{key}: ran on {green[key]} SMs, not on {part} as cuda.h says")
+              for key in ("captured", "kernel_named")]
+    claims.append((0 < int(said["default"]) <= told, f"default: ran on {said['default']} SMs"))
+    claims += [(0 < int(said[key]) <= left, f"{key}: ran on {said[key]} SMs, told of {left}")
+               for key in NODES]
+    figures = {"partition": part} | {key: value for key, value in green.items()
+                                     if key not in ("partition", "told")}
+    figures["in a slice"] = ", ".join(f"{key} {said[key]}" for key in NODES)
+    return judge(claims, {**figures, "told": f"{told}, then {left}"})
+
+
+def check_nodes(machine):
+    return judge_nodes(ask(machine, "nodes"), ask(machine, "own-nodes", confined(machine)))
 
 
 def check_runtime(machine):

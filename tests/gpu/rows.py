@@ -122,12 +122,14 @@ def partition_rows():
     yield Row("partition.streams", "where a stream was made decides where its kernels run, and "
               "events order it with others", 5, partitions.check_streams)
     yield Row("partition.ways", f"mechanism sm, {partitions.SHARE}: no way to bring work leads out "
-              "of the partition", 10, partitions.check_ways)
+              "of the partition", 8, partitions.check_ways)
+    yield Row("partition.nodes", "nodes that a program puts into graphs run where cuda.h says, and "
+              "in a slice on what it is told of", 4, partitions.check_nodes)
     yield Row("partition.order", "streams of 16 threads keep their order and their partition for "
               f"{partitions.ORDER_S} s", 45, partitions.check_order)
     yield Row("partition.runtime", "nor do threads of the CUDA runtime", 5, partitions.check_runtime)
     yield Row("partition.launches", "cooperative launches, clusters and dependent launches run, or "
-              "are refused cleanly", 8, partitions.check_launches)
+              "are refused cleanly", 6, partitions.check_launches)
     yield Row("partition.dynamic", f"dynamic parallelism gives at most {partitions.LEAK_SMS} SMs "
               "more", 8, partitions.check_dynamic)
     yield Row("partition.tenants", "two on different SMs do not overlap without MPS; by turns both "

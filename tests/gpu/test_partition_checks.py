@@ -55,6 +55,31 @@ class OrderTest(Judged):
                 self.assert_fails(text, lambda: self.judge(**offence))
 
 
+class NodesTest(Judged):
+    green = {"told": "132", "partition": "16", "captured": "16", "kernel_named": "16",
+             "captured_set": "132"}
+    said = {"told": "32", "told_afterwards": "32", "default": "32",
+            **{key: "32" for key in partitions.NODES}}
+    given_up = {"told_afterwards": "132", **{key: "132" for key in partitions.NODES}}
+
+    def judge(self, green=None, said=None):
+        return partitions.judge_nodes({**self.green, **(green or {})},
+                                      {**self.said, **(said or {})})
+
+    def test_what_holds_passes(self):
+        self.assertEqual(self.judge()["captured_set"], "132")
+        self.assertEqual(self.judge(said=self.given_up)["told"], "32, then 132")
+
+    def test_each_offence_fails(self):
+        for text, offence in (("captured: ran on 132", {"green": {"captured": "132"}}),
+                              ("kernel_named: ran on 8", {"green": {"kernel_named": "8"}}),
+                              ("default: ran on 33", {"said": {"default": "33"}}),
+                              ("kernel_set: ran on 132", {"said": {"kernel_set": "132"}}),
+                              ("function: ran on 0", {"said": {"function": "0"}})):
+            with self.subTest(text):
+                self.assert_fails(text, lambda: self.judge(**offence))
+
+
 def launches(where="here", **more):
     said = {"sms": "64", "cooperative": "CUDA_SUCCESS", "cooperative_ran_on": "64",
             "cooperative_over": partitions.TOO_LARGE, "afterwards_ran_on": "64",

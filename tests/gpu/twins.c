@@ -7,7 +7,7 @@
  */
 #include "twin.h"
 
-simgpu_twin gpu_turn_short, gpu_turn_long, gpu_cluster, gpu_lead, gpu_follow;
+simgpu_twin gpu_census, gpu_turn_short, gpu_turn_long, gpu_cluster, gpu_lead, gpu_follow;
 
 static void note_sms(const struct simgpu_twin_launch *launch, uint32_t *seen)
 {
@@ -15,6 +15,11 @@ static void note_sms(const struct simgpu_twin_launch *launch, uint32_t *seen)
 		if ((launch->sms[sm / 64] >> sm % 64 & 1) != 0)
 			seen[sm / 32] |= UINT32_C(1) << sm % 32;
 	}
+}
+
+void gpu_census(const struct simgpu_twin_launch *launch, void **params)
+{
+	note_sms(launch, SIMGPU_PARAM(params, 0, uint32_t *));
 }
 
 void gpu_turn_short(const struct simgpu_twin_launch *launch, void **params)
