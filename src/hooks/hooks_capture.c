@@ -6,11 +6,24 @@
 #include "driver/driver.h"
 #include "governor/governor.h"
 #include "hooks/hooks.h"
+#include "partition/partition.h"
+
+static void began_one(void)
+{
+	governor_capture_began();
+	partition_capture_began();
+}
+
+static void ended_one(void)
+{
+	governor_capture_ended();
+	partition_capture_ended();
+}
 
 static CUresult began(CUresult res)
 {
 	if (res == CUDA_SUCCESS)
-		governor_capture_began();
+		began_one();
 	return res;
 }
 
@@ -31,7 +44,7 @@ static CUresult end(CUstream stream, CUstream real_stream, CUgraph *ret_graph,
 	CUresult res = end_real(stream, ret_graph);
 
 	if (res == CUDA_SUCCESS || (was_capturing && !is_capturing(real_stream)))
-		governor_capture_ended();
+		ended_one();
 	return res;
 }
 

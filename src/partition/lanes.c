@@ -203,6 +203,23 @@ static bool is_capturing(struct lanes *lanes, CUstream stream)
 	return status != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
+bool lanes_are_captured(struct lanes *lanes, bool is_used)
+{
+	bool are_captured = false;
+
+	lock_take(&lanes->lock);
+	for (unsigned i = 0; i < lanes->lane_count; i++) {
+		CUstream stream = lanes->lanes[i].stream;
+		if (stream == NULL || !is_capturing(lanes, stream))
+			continue;
+		are_captured = true;
+		if (is_used)
+			driver_real.cuStreamSynchronize(stream);
+	}
+	lock_drop(&lanes->lock);
+	return are_captured;
+}
+
 /* `waiter` waits for what `worker` has been given. Where the driver refuses that, we wait here, so
  * that the order is kept; what it says to that is left to the call that follows. */
 static void wait_for(struct lanes *lanes, CUstream waiter, CUstream worker, CUevent event)

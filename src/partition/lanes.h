@@ -89,6 +89,10 @@ void lanes_order_whole_thread(struct lanes *lanes);
 /* What the calling thread's own default stream has had is counted to its lane. */
 void lanes_catch_up(struct lanes *lanes, CUstream stream);
 
+/* True while a lane is captured, when nobody may use the legacy stream. As the driver does, that
+ * spoils the capture where `is_used`. */
+bool lanes_are_captured(struct lanes *lanes, bool is_used);
+
 /* What cuStreamQuery() answers for the streams whose work counts to that of `stream`, beside it. */
 CUresult lanes_query_others(struct lanes *lanes, CUstream stream);
 

@@ -424,10 +424,12 @@ ABOUT_CONTEXT(cuCtxWaitEvent, context, (CUcontext context, CUevent event), (cont
 /* Hooks that nothing but the partition needs. */
 #define STREAM_HOOK(symbol)
 #define STREAM_HOOK_IN_C(symbol)
+#define STREAM_HOOK_IN_CALLS(symbol)
 #define NODE_HOOK(symbol)                       \
 	extern __typeof__(symbol) hook_##symbol \
 		__attribute__((alias("beneath_" #symbol), visibility("hidden")));
 #include "partition/streams_hooks.def"
 #undef STREAM_HOOK
 #undef STREAM_HOOK_IN_C
+#undef STREAM_HOOK_IN_CALLS
 #undef NODE_HOOK

@@ -48,6 +48,11 @@ bool partition_holds(unsigned device);
 /* The SMs that programs are told of; 0 where the device has no partition. */
 unsigned partition_sm_count(unsigned device);
 
+/* A stream began to capture, or ended: counted, so that the legacy stream need not ask while there
+ * is none. A count that is too high costs time. */
+void partition_capture_began(void);
+void partition_capture_ended(void);
+
 /* The primary context of the device is being reset or destroyed: before the driver is asked. */
 void partition_forget(unsigned device);
 

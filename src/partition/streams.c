@@ -7,23 +7,39 @@
 #include "partition/streams.h"
 #include "partition/partition.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
-#include <stdlib.h>
 
-static bool is_legacy(CUstream stream)
+/* An address that no stream has. */
+const char streams_refused[1];
+
+/* Captures in progress. A forked child may inherit some, which costs it little. */
+static _Atomic unsigned captures;
+
+void partition_capture_began(void)
 {
-	return stream == NULL || stream == CU_STREAM_LEGACY;
+	atomic_fetch_add_explicit(&captures, 1, memory_order_relaxed);
+}
+
+void partition_capture_ended(void)
+{
+	atomic_fetch_sub_explicit(&captures, 1, memory_order_relaxed);
+}
+
+bool streams_has_captures(void)
+{
+	return unlikely(atomic_load_explicit(&captures, memory_order_relaxed) != 0);
 }
 
 /* What stands for a default stream; the stream itself for others, and without a partition. */
 CUstream streams_handle(CUstream stream)
 {
-	if (!is_legacy(stream) && stream != CU_STREAM_PER_THREAD)
+	if (!streams_is_legacy(stream) && stream != CU_STREAM_PER_THREAD)
 		return stream;
 	struct lanes *lanes = partition_current();
 	if (lanes == NULL)
 		return stream;
-	if (is_legacy(stream))
+	if (streams_is_legacy(stream))
 		return lanes->legacy;
 	CUstream lane = lanes_of_thread(lanes);
 	return lane != NULL ? lane : stream;
@@ -31,7 +47,25 @@ CUstream streams_handle(CUstream stream)
 
 CUstream streams_question(CUstream stream)
 {
-	return is_legacy(stream) ? stream : streams_handle(stream);
+	return streams_is_legacy(stream) ? stream : streams_handle(stream);
+}
+
+static void order_whole(void)
+{
+	struct lanes *lanes = partition_current();
+
+	if (lanes != NULL)
+		lanes_order_whole(lanes);
+}
+
+CUstream streams_captured(CUstream stream)
+{
+	struct lanes *lanes;
+
+	if (!streams_is_legacy(stream))
+		return streams_handle(stream);
+	lanes = streams_has_captures() ? partition_current() : NULL;
+	return lanes != NULL && lanes_are_captured(lanes, false) ? STREAMS_REFUSED : stream;
 }
 
 static void order_stream(CUstream stream)
@@ -45,16 +79,18 @@ static void order_stream(CUstream stream)
 
 CUstream streams_work(CUstream stream)
 {
-	if (is_legacy(stream)) {
+	if (streams_is_legacy(stream)) {
 		struct lanes *lanes = partition_current();
 		if (lanes == NULL)
 			return stream;
+		if (streams_has_captures() && lanes_are_captured(lanes, true))
+			return STREAMS_REFUSED;
 		lanes_order_legacy(lanes);
 		return lanes->legacy;
 	}
 	stream = streams_handle(stream);
 	if (stream == CU_STREAM_PER_THREAD) {
-		streams_whole(); /* there was no lane to be had: at least in order */
+		order_whole(); /* there was no lane to be had: at least in order */
 		return stream;
 	}
 	order_stream(stream);
@@ -79,40 +115,43 @@ void streams_work_ptsz_done(CUstream stream)
 	streams_work_done(stream);
 }
 
-static CUstream of_thread(CUstream stream)
-{
-	return stream == NULL ? CU_STREAM_PER_THREAD : stream;
-}
-
 CUstream streams_handle_ptsz(CUstream stream)
 {
-	return streams_handle(of_thread(stream));
+	return streams_handle(streams_of_thread(stream));
 }
 
 CUstream streams_question_ptsz(CUstream stream)
 {
-	return streams_question(of_thread(stream));
+	return streams_question(streams_of_thread(stream));
+}
+
+CUstream streams_captured_ptsz(CUstream stream)
+{
+	return streams_captured(streams_of_thread(stream));
 }
 
 CUstream streams_work_ptsz(CUstream stream)
 {
-	return streams_work(of_thread(stream));
+	return streams_work(streams_of_thread(stream));
 }
 
-void streams_whole(void)
+CUstream streams_whole(void)
 {
-	struct lanes *lanes = partition_current();
+	struct lanes *lanes = streams_has_captures() ? partition_current() : NULL;
 
-	if (lanes != NULL)
-		lanes_order_whole(lanes);
+	if (lanes != NULL && lanes_are_captured(lanes, true))
+		return STREAMS_REFUSED;
+	order_whole();
+	return NULL;
 }
 
-void streams_whole_ptsz(void)
+CUstream streams_whole_ptsz(void)
 {
 	struct lanes *lanes = partition_current();
 
 	if (lanes != NULL)
 		lanes_order_whole_thread(lanes);
+	return NULL;
 }
 
 void streams_whole_done(void)
@@ -271,7 +310,7 @@ CUresult CUDAAPI beneath_cuStreamCopyAttributes_ptsz(CUstream to, CUstream from)
  * others: one that has nothing to do says so. */
 static CUstream to_be_waited_for(CUstream stream)
 {
-	if (is_legacy(stream))
+	if (streams_is_legacy(stream))
 		return streams_work(stream);
 	stream = streams_handle(stream);
 	for (unsigned i = 0; i < partition_places(); i++) {
@@ -282,18 +321,31 @@ static CUstream to_be_waited_for(CUstream stream)
 	return stream;
 }
 
+static CUresult synchronize(CUstream stream)
+{
+	stream = to_be_waited_for(stream);
+	return stream != STREAMS_REFUSED ? driver_real.cuStreamSynchronize(stream)
+					 : STREAMS_REFUSAL;
+}
+
 CUresult CUDAAPI beneath_cuStreamSynchronize(CUstream stream)
 {
-	return driver_real.cuStreamSynchronize(to_be_waited_for(stream));
+	return synchronize(stream);
 }
 
 CUresult CUDAAPI beneath_cuStreamSynchronize_ptsz(CUstream stream)
 {
-	return driver_real.cuStreamSynchronize_ptsz(to_be_waited_for(of_thread(stream)));
+	return synchronize(streams_of_thread(stream));
 }
 
-static CUresult query(CUstream stream)
+static CUresult query(CUstream named)
 {
+	struct lanes *captured =
+		streams_is_legacy(named) && streams_has_captures() ? partition_current() : NULL;
+	CUstream stream = streams_handle(named);
+
+	if (captured != NULL && lanes_are_captured(captured, true))
+		return STREAMS_REFUSAL;
 	for (unsigned i = 0; i < partition_places(); i++) {
 		struct lanes *lanes = partition_at(i);
 		CUresult result = lanes != NULL ? lanes_query_others(lanes, stream) : CUDA_SUCCESS;
@@ -305,88 +357,12 @@ static CUresult query(CUstream stream)
 
 CUresult CUDAAPI beneath_cuStreamQuery(CUstream stream)
 {
-	return query(streams_handle(stream));
+	return query(stream);
 }
 
 CUresult CUDAAPI beneath_cuStreamQuery_ptsz(CUstream stream)
 {
-	return query(streams_handle(of_thread(stream)));
-}
-
-/* A callback is told the stream that the program named. */
-struct callback {
-	CUstreamCallback function;
-	CUstream stream;
-	void *data;
-};
-
-static void CUDA_CB call_back(CUstream stream, CUresult status, void *data)
-{
-	struct callback callback = *(struct callback *)data;
-
-	(void)stream;
-	free(data);
-	callback.function(callback.stream, status, callback.data);
-}
-
-static CUresult add_callback(
-	CUstream named, CUstream stream, CUstreamCallback function, void *data, unsigned int flags)
-{
-	struct callback *callback;
-
-	if (named == stream || function == NULL)
-		return driver_real.cuStreamAddCallback(stream, function, data, flags);
-	callback = malloc(sizeof(*callback));
-	if (callback == NULL)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	*callback = (struct callback){function, named, data};
-	CUresult result = driver_real.cuStreamAddCallback(stream, call_back, callback, flags);
-	if (result != CUDA_SUCCESS)
-		free(callback);
-	return result;
-}
-
-CUresult CUDAAPI beneath_cuStreamAddCallback(
-	CUstream named, CUstreamCallback function, void *data, unsigned int flags)
-{
-	CUstream stream = streams_work(named);
-	CUresult result = add_callback(named, stream, function, data, flags);
-
-	streams_work_done(stream);
-	return result;
-}
-
-CUresult CUDAAPI beneath_cuStreamAddCallback_ptsz(
-	CUstream named, CUstreamCallback function, void *data, unsigned int flags)
-{
-	CUstream stream = streams_work_ptsz(named);
-	CUresult result = add_callback(named, stream, function, data, flags);
-
-	streams_work_done(stream);
-	return result;
-}
-
-/* The driver refuses to attach memory to the legacy stream alone, which ours is not. */
-static CUresult attach(CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
-{
-	if (flags == CU_MEM_ATTACH_SINGLE && is_legacy(stream))
-		return driver_real.cuStreamAttachMemAsync(stream, address, bytes, flags);
-	stream = streams_work(stream);
-	CUresult result = driver_real.cuStreamAttachMemAsync(stream, address, bytes, flags);
-	streams_work_done(stream);
-	return result;
-}
-
-CUresult CUDAAPI beneath_cuStreamAttachMemAsync(
-	CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
-{
-	return attach(stream, address, bytes, flags);
-}
-
-CUresult CUDAAPI beneath_cuStreamAttachMemAsync_ptsz(
-	CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
-{
-	return attach(of_thread(stream), address, bytes, flags);
+	return query(streams_of_thread(stream));
 }
 
 CUresult CUDAAPI beneath_cuLaunchKernelEx(
@@ -396,6 +372,8 @@ CUresult CUDAAPI beneath_cuLaunchKernelEx(
 		return driver_real.cuLaunchKernelEx(config, f, params, extra);
 	CUlaunchConfig confined = *config;
 	confined.hStream = streams_work(config->hStream);
+	if (confined.hStream == STREAMS_REFUSED)
+		return STREAMS_REFUSAL;
 	CUresult result = driver_real.cuLaunchKernelEx(&confined, f, params, extra);
 	streams_work_done(confined.hStream);
 	return result;
@@ -408,6 +386,8 @@ CUresult CUDAAPI beneath_cuLaunchKernelEx_ptsz(
 		return driver_real.cuLaunchKernelEx_ptsz(config, f, params, extra);
 	CUlaunchConfig confined = *config;
 	confined.hStream = streams_work_ptsz(config->hStream);
+	if (confined.hStream == STREAMS_REFUSED)
+		return STREAMS_REFUSAL;
 	CUresult result = driver_real.cuLaunchKernelEx_ptsz(&confined, f, params, extra);
 	streams_work_done(confined.hStream);
 	return result;
@@ -419,6 +399,8 @@ CUresult CUDAAPI beneath_cuLaunchGrid(CUfunction f, int width, int height)
 	if (partition_current() == NULL)
 		return driver_real.cuLaunchGrid(f, width, height);
 	CUstream stream = streams_work(CU_STREAM_LEGACY);
+	if (stream == STREAMS_REFUSED)
+		return STREAMS_REFUSAL;
 	CUresult result = driver_real.cuLaunchGridAsync(f, width, height, stream);
 	streams_work_done(stream);
 	return result;
@@ -479,11 +461,14 @@ static bool is_on_device(CUdeviceptr address)
 		CUresult result;                                                             \
 		if (partition_current() != NULL && is_on_device(to) && is_on_device(from)) { \
 			CUstream stream = streams_work(default_stream);                      \
+			if (stream == STREAMS_REFUSED)                                       \
+				return STREAMS_REFUSAL;                                      \
 			result = driver_real.in_stream(UNPACK arguments, stream);            \
 			streams_work_done(stream);                                           \
 			return result;                                                       \
 		}                                                                            \
-		streams_##kind();                                                            \
+		if (streams_##kind() == STREAMS_REFUSED)                                     \
+			return STREAMS_REFUSAL;                                              \
 		result = driver_real.symbol arguments;                                       \
 		streams_##kind##_done();                                                     \
 		return result;                                                               \
@@ -522,6 +507,7 @@ CUresult CUDAAPI beneath_cuDeviceGetAttribute(
 
 /* Hooks that nothing but the partition needs. */
 #define STREAM_HOOK(symbol)
+#define STREAM_HOOK_IN_CALLS(symbol)
 #define STREAM_HOOK_IN_C(symbol)                \
 	extern __typeof__(symbol) hook_##symbol \
 		__attribute__((alias("beneath_" #symbol), visibility("hidden")));
@@ -530,6 +516,7 @@ CUresult CUDAAPI beneath_cuDeviceGetAttribute(
 #undef STREAM_HOOK
 #undef STREAM_HOOK_IN_C
 #undef NODE_HOOK
+#undef STREAM_HOOK_IN_CALLS
 
 void *streams_beneath[STREAMS_COUNT];
 

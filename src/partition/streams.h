@@ -32,8 +32,11 @@ struct lanes *partition_at(unsigned place);
  *   work      submit work to the stream
  *   handle    ask or set something of it
  *   question  answer for the legacy stream as if there were no partition
+ *   captured  the same, where the question is whether it is captured
  *   whole     take no stream: these run on the driver's own default stream
- * The _ptsz ones are for functions to which NULL means the thread's stream.
+ * The _ptsz ones are for functions to which NULL means the thread's stream. One that answers
+ * STREAMS_REFUSED has the call answered with CUDA_ERROR_STREAM_CAPTURE_IMPLICIT: a stream is
+ * captured for which the legacy one would have to wait.
  */
 CUstream streams_work(CUstream stream);
 CUstream streams_work_ptsz(CUstream stream);
@@ -41,8 +44,28 @@ CUstream streams_handle(CUstream stream);
 CUstream streams_handle_ptsz(CUstream stream);
 CUstream streams_question(CUstream stream);
 CUstream streams_question_ptsz(CUstream stream);
-void streams_whole(void);
-void streams_whole_ptsz(void);
+CUstream streams_captured(CUstream stream);
+CUstream streams_captured_ptsz(CUstream stream);
+CUstream streams_whole(void);
+CUstream streams_whole_ptsz(void);
+
+extern const char streams_refused[] __attribute__((visibility("hidden")));
+#define STREAMS_REFUSED ((CUstream)(uintptr_t)streams_refused)
+#define STREAMS_REFUSAL CUDA_ERROR_STREAM_CAPTURE_IMPLICIT
+
+/* True while streams of this process are captured, or may be. */
+bool streams_has_captures(void);
+
+static inline bool streams_is_legacy(CUstream stream)
+{
+	return stream == NULL || stream == CU_STREAM_LEGACY;
+}
+
+/* What a stream means to a _ptsz function. */
+static inline CUstream streams_of_thread(CUstream stream)
+{
+	return stream == NULL ? CU_STREAM_PER_THREAD : stream;
+}
 
 /* When the driver has returned, with the stream that it was given. */
 void streams_work_done(CUstream stream);

@@ -5,8 +5,10 @@
  * driver. In assembly, because the signatures are many and nothing but that argument may change.
  * Functions that bring work are called, and what they brought is noted when they have returned;
  * the others are jumped to, and an argument that is passed on the stack is changed there: its place
- * belongs to who is called.
+ * belongs to who is called. Neither happens where the answer is streams_refused.
  */
+#define STREAM_CAPTURE_IMPLICIT 906
+
 	.text
 
 #if defined(__x86_64__)
@@ -63,6 +65,10 @@ beneath_\symbol:
 	sub $8, %rsp
 	.cfi_adjust_cfa_offset 8
 	EXCHANGE \position, \function
+	lea streams_refused(%rip), %rcx
+	cmp %rcx, %rax
+	je 9f
+	.cfi_remember_state
 	add $8, %rsp
 	.cfi_adjust_cfa_offset -8
 	pop %r9
@@ -78,6 +84,12 @@ beneath_\symbol:
 	pop %rdi
 	.cfi_adjust_cfa_offset -8
 	jmp *(streams_beneath + 8 * row)(%rip)
+9:
+	.cfi_restore_state
+	mov $STREAM_CAPTURE_IMPLICIT, %eax
+	add $SAVED_BYTES, %rsp
+	.cfi_adjust_cfa_offset -SAVED_BYTES
+	ret
 	END_BENEATH \symbol
 	.endm
 
@@ -116,6 +128,9 @@ beneath_\symbol:
 	mov -8 * \position(%rbp), %rdi
 	.endif
 	call \function
+	lea streams_refused(%rip), %rcx
+	cmp %rcx, %rax
+	je 9f
 	.if \position > 0
 	mov %rax, -56(%rbp)
 	.endif
@@ -136,9 +151,15 @@ beneath_\symbol:
 	mov -56(%rbp), %rdi
 	call \function\()_done
 	mov -64(%rbp), %rax
+8:
+	.cfi_remember_state
 	leave
 	.cfi_def_cfa %rsp, 8
 	ret
+9:
+	.cfi_restore_state
+	mov $STREAM_CAPTURE_IMPLICIT, %eax
+	jmp 8b
 	END_BENEATH \symbol
 	.endm
 #elif defined(__aarch64__)
@@ -194,9 +215,18 @@ beneath_\symbol:
 	ldr x16, [x16]
 	.endm
 
+	.macro JUMP_IF_REFUSED
+	adrp x9, streams_refused
+	add x9, x9, :lo12:streams_refused
+	cmp x0, x9
+	b.eq 9f
+	.endm
+
 	.macro BY_JUMP symbol, position, function
 	BEGIN_BENEATH \symbol
 	EXCHANGE \position, \function
+	JUMP_IF_REFUSED
+	.cfi_remember_state
 	RESTORE_ARGUMENTS sp
 	ldp x29, x30, [sp], #SAVED_BYTES
 	.cfi_adjust_cfa_offset -SAVED_BYTES
@@ -204,6 +234,14 @@ beneath_\symbol:
 	.cfi_restore x30
 	LOAD_BENEATH
 	br x16
+9:
+	.cfi_restore_state
+	mov w0, #STREAM_CAPTURE_IMPLICIT
+	ldp x29, x30, [sp], #SAVED_BYTES
+	.cfi_adjust_cfa_offset -SAVED_BYTES
+	.cfi_restore x29
+	.cfi_restore x30
+	ret
 	END_BENEATH \symbol
 	.endm
 
@@ -233,6 +271,7 @@ beneath_\symbol:
 	ldr x0, [x29, #16 + 8 * (\position - 1)]
 	.endif
 	bl \function
+	JUMP_IF_REFUSED
 	.if \position > 0
 	str x0, [x29, #80]
 	.endif
@@ -249,6 +288,8 @@ beneath_\symbol:
 	ldr x0, [x29, #80]
 	bl \function\()_done
 	ldr x0, [x29, #88]
+8:
+	.cfi_remember_state
 	mov sp, x29
 	.cfi_def_cfa_register sp
 	ldp x29, x30, [sp], #SAVED_BYTES
@@ -256,6 +297,10 @@ beneath_\symbol:
 	.cfi_restore x29
 	.cfi_restore x30
 	ret
+9:
+	.cfi_restore_state
+	mov w0, #STREAM_CAPTURE_IMPLICIT
+	b 8b
 	END_BENEATH \symbol
 	.endm
 #else
@@ -282,6 +327,12 @@ beneath_\symbol:
 	.macro BENEATH_handle_ptsz symbol, position
 	BY_JUMP \symbol, \position, streams_handle_ptsz
 	.endm
+	.macro BENEATH_captured symbol, position
+	BY_JUMP \symbol, \position, streams_captured
+	.endm
+	.macro BENEATH_captured_ptsz symbol, position
+	BY_JUMP \symbol, \position, streams_captured_ptsz
+	.endm
 	.macro BENEATH_question symbol, position
 	BY_JUMP \symbol, \position, streams_question
 	.endm
@@ -303,10 +354,12 @@ beneath_\symbol:
 	.endm
 #define STREAM_HOOK(symbol) HOOK_TOO symbol
 #define STREAM_HOOK_IN_C(symbol)
+#define STREAM_HOOK_IN_CALLS(symbol)
 #define NODE_HOOK(symbol)
 #include "partition/streams_hooks.def"
 #undef STREAM_HOOK
 #undef STREAM_HOOK_IN_C
+#undef STREAM_HOOK_IN_CALLS
 #undef NODE_HOOK
 
 	.section .note.GNU-stack, "", %progbits

@@ -173,6 +173,14 @@ static CUresult probe_download(CUstream stream)
 	return cuMemcpyDtoH_v2(&byte, gpu.data, 1);
 }
 
+/* As before CUDA 4.0. */
+static CUresult probe_old_launch(CUstream stream)
+{
+	(void)stream;
+	must(cuFuncSetBlockShape(gpu.busy, 1, 1, 1), "shape");
+	return cuLaunch(gpu.busy);
+}
+
 static CUresult probe_context(CUstream stream)
 {
 	(void)stream;
@@ -197,7 +205,7 @@ static CUresult probe_join(CUstream stream)
 static CUresult (*const probes[])(CUstream stream) = {probe_launch, probe_ex, probe_record,
 	probe_wait, probe_synchronize, probe_query, probe_is_capturing, probe_info, probe_memset,
 	probe_host, probe_callback, probe_alloc, probe_begin, probe_memset_now, probe_upload,
-	probe_download, probe_context, probe_create, probe_join};
+	probe_download, probe_old_launch, probe_context, probe_create, probe_join};
 
 static void end_any(CUstream stream)
 {
@@ -214,6 +222,7 @@ static void probe(unsigned which, CUstream captured, CUstreamCaptureMode mode, C
 	size_t nodes = 0;
 
 	must(cuEventRecord(gpu.timed, gpu.free_running), "record");
+	must(cuStreamSynchronize(gpu.free_running), "synchronize");
 	must(cuStreamBeginCapture_v2(captured, mode), "begin");
 	must(launch_on(captured), "launch");
 	must(cuEventRecord(gpu.event, captured), "record");

@@ -34,6 +34,9 @@ class Answers(Same):
     def test_callbacks_are_told_the_stream_that_the_program_named(self):
         self.same("callbacks")
 
+    def test_what_may_be_done_while_a_stream_is_captured(self):
+        self.same("captures", **{"kernel.busy": "10us"})
+
     def test_what_a_stream_is(self):
         self.same("identity")
 

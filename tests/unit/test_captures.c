@@ -8,6 +8,19 @@
 #include "fake_driver.h"
 #include "governor/governor.h"
 #include "hooks/hooks.h"
+#include "partition/partition.h"
+
+static int counted_by_partition;
+
+void partition_capture_began(void)
+{
+	counted_by_partition++;
+}
+
+void partition_capture_ended(void)
+{
+	counted_by_partition--;
+}
 
 static CUresult end_result;
 static bool end_ends;
@@ -60,8 +73,10 @@ static void every_end_is_counted(void **state)
 		assert_non_null(governor_sole_front);
 		hook_cuStreamBeginCapture_v2(fake_stream(1), CU_STREAM_CAPTURE_MODE_GLOBAL);
 		assert_null(governor_sole_front);
+		assert_int_equal(counted_by_partition, 1);
 		end_with(results[i], true);
 		assert_non_null(governor_sole_front);
+		assert_int_equal(counted_by_partition, 0);
 	}
 }
 
@@ -71,8 +86,10 @@ static void capture_that_goes_on_is_counted_on(void **state)
 	hook_cuStreamBeginCapture_v2(fake_stream(1), CU_STREAM_CAPTURE_MODE_GLOBAL);
 	end_with(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, false);
 	assert_null(governor_sole_front);
+	assert_int_equal(counted_by_partition, 1);
 	end_with(CUDA_SUCCESS, true);
 	assert_non_null(governor_sole_front);
+	assert_int_equal(counted_by_partition, 0);
 }
 
 /* While another stream captures. */

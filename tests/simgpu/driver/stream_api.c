@@ -163,6 +163,8 @@ static CUresult wait_event(
 	driver_lock();
 	CUresult result = stream_resolve(handle, meaning, &stream);
 
+	if (result == CUDA_SUCCESS && stream == stream->ctx->legacy)
+		result = capture_refuse_legacy(stream->ctx);
 	if (result == CUDA_SUCCESS && (stream->capture || event->capture_id))
 		result = capture_wait(stream, event, flags & CU_EVENT_WAIT_EXTERNAL);
 	else if (result == CUDA_SUCCESS && !deps_add(&stream->waits, event->seq))

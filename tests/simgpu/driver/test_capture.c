@@ -205,6 +205,10 @@ static void the_legacy_stream_is_closed_during_capture(void **state)
 	assert_cuda(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, launch_slow(NULL));
 
 	assert_cuda(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuStreamEndCapture(blocking, &graph));
+	must(cuEventRecord(fork_event, NULL));
+	must(cuStreamBeginCapture(blocking, CU_STREAM_CAPTURE_MODE_RELAXED));
+	assert_cuda(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, cuStreamWaitEvent(NULL, fork_event, 0));
+	assert_cuda(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuStreamEndCapture(blocking, &graph));
 	must(cuStreamDestroy(blocking));
 	must(launch_slow(NULL));
 }

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * Functions that need more than another stream in place of the program's.
+ */
+#include "partition/streams.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+/* A callback is told the stream that the program named. */
+struct callback {
+	CUstreamCallback function;
+	CUstream stream;
+	void *data;
+};
+
+static void CUDA_CB call_back(CUstream stream, CUresult status, void *data)
+{
+	struct callback callback = *(struct callback *)data;
+
+	(void)stream;
+	free(data);
+	callback.function(callback.stream, status, callback.data);
+}
+
+static CUresult add_callback(
+	CUstream named, CUstream stream, CUstreamCallback function, void *data, unsigned int flags)
+{
+	struct callback *callback;
+
+	if (named == stream || function == NULL)
+		return driver_real.cuStreamAddCallback(stream, function, data, flags);
+	callback = malloc(sizeof(*callback));
+	if (callback == NULL)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	*callback = (struct callback){function, named, data};
+	CUresult result = driver_real.cuStreamAddCallback(stream, call_back, callback, flags);
+	if (result != CUDA_SUCCESS)
+		free(callback);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamAddCallback(
+	CUstream named, CUstreamCallback function, void *data, unsigned int flags)
+{
+	CUstream stream = streams_work(named);
+	if (stream == STREAMS_REFUSED)
+		return STREAMS_REFUSAL;
+	CUresult result = add_callback(named, stream, function, data, flags);
+
+	streams_work_done(stream);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamAddCallback_ptsz(
+	CUstream named, CUstreamCallback function, void *data, unsigned int flags)
+{
+	CUstream stream = streams_work_ptsz(named);
+	if (stream == STREAMS_REFUSED)
+		return STREAMS_REFUSAL;
+	CUresult result = add_callback(named, stream, function, data, flags);
+
+	streams_work_done(stream);
+	return result;
+}
+
+/* An event of a capture would draw our legacy stream into it, which the driver refuses for its own:
+ * while there are captures that one waits, and ours waits for it. */
+static CUresult wait_event(CUstream stream, CUevent event, unsigned int flags)
+{
+	bool is_whole = streams_is_legacy(stream) && streams_has_captures();
+
+	stream = is_whole ? streams_whole() : streams_work(stream);
+	if (stream == STREAMS_REFUSED)
+		return STREAMS_REFUSAL;
+	CUresult result = driver_real.cuStreamWaitEvent(stream, event, flags);
+	if (is_whole)
+		streams_whole_done();
+	else
+		streams_work_done(stream);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags)
+{
+	return wait_event(stream, event, flags);
+}
+
+CUresult CUDAAPI beneath_cuStreamWaitEvent_ptsz(CUstream stream, CUevent event, unsigned int flags)
+{
+	return wait_event(streams_of_thread(stream), event, flags);
+}
+
+/* The driver refuses to attach memory to the legacy stream alone, which ours is not. */
+static CUresult attach(CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
+{
+	if (flags == CU_MEM_ATTACH_SINGLE && streams_is_legacy(stream))
+		return driver_real.cuStreamAttachMemAsync(stream, address, bytes, flags);
+	stream = streams_work(stream);
+	if (stream == STREAMS_REFUSED)
+		return STREAMS_REFUSAL;
+	CUresult result = driver_real.cuStreamAttachMemAsync(stream, address, bytes, flags);
+	streams_work_done(stream);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuStreamAttachMemAsync(
+	CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
+{
+	return attach(stream, address, bytes, flags);
+}
+
+CUresult CUDAAPI beneath_cuStreamAttachMemAsync_ptsz(
+	CUstream stream, CUdeviceptr address, size_t bytes, unsigned int flags)
+{
+	return attach(streams_of_thread(stream), address, bytes, flags);
+}
+
+/* What is beneath is the hook too. */
+#define STREAM_HOOK(symbol)
+#define STREAM_HOOK_IN_C(symbol)
+#define NODE_HOOK(symbol)
+#define STREAM_HOOK_IN_CALLS(symbol)            \
+	extern __typeof__(symbol) hook_##symbol \
+		__attribute__((alias("beneath_" #symbol), visibility("hidden")));
+#include "partition/streams_hooks.def"
+#undef STREAM_HOOK
+#undef STREAM_HOOK_IN_C
+#undef STREAM_HOOK_IN_CALLS
+#undef NODE_HOOK
