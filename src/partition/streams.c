@@ -435,64 +435,6 @@ CUresult CUDAAPI beneath_cuGreenCtxCreate(
 	return result;
 }
 
-/* True for memory of a device alone: what fills it need not be over when the call returns. */
-static bool is_on_device(CUdeviceptr address)
-{
-	CUmemorytype type;
-	unsigned is_managed = 1;
-
-	return driver_real.cuPointerGetAttribute(
-		       &type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address) == CUDA_SUCCESS &&
-	       type == CU_MEMORYTYPE_DEVICE &&
-	       driver_real.cuPointerGetAttribute(
-		       &is_managed, CU_POINTER_ATTRIBUTE_IS_MANAGED, address) == CUDA_SUCCESS &&
-	       is_managed == 0;
-}
-
-/* Fills and copies within a device may be work for its SMs. Those that take no stream are done by
- * their asynchronous sisters, in the partition; of other memory they are left where they are. */
-#define FILL(symbol, in_stream, to, from, parameters, arguments)                                  \
-	FILL_OF(symbol##_v2, in_stream, to, from, parameters, arguments, CU_STREAM_LEGACY, whole) \
-	FILL_OF(symbol##_v2_ptds, in_stream, to, from, parameters, arguments,                     \
-		CU_STREAM_PER_THREAD, whole_ptsz)
-#define FILL_OF(symbol, in_stream, to, from, parameters, arguments, default_stream, kind)    \
-	CUresult CUDAAPI beneath_##symbol parameters                                         \
-	{                                                                                    \
-		CUresult result;                                                             \
-		if (partition_current() != NULL && is_on_device(to) && is_on_device(from)) { \
-			CUstream stream = streams_work(default_stream);                      \
-			if (stream == STREAMS_REFUSED)                                       \
-				return STREAMS_REFUSAL;                                      \
-			result = driver_real.in_stream(UNPACK arguments, stream);            \
-			streams_work_done(stream);                                           \
-			return result;                                                       \
-		}                                                                            \
-		if (streams_##kind() == STREAMS_REFUSED)                                     \
-			return STREAMS_REFUSAL;                                              \
-		result = driver_real.symbol arguments;                                       \
-		streams_##kind##_done();                                                     \
-		return result;                                                               \
-	}
-#define UNPACK(...) __VA_ARGS__
-
-FILL(cuMemsetD8, cuMemsetD8Async, to, to, (CUdeviceptr to, unsigned char value, size_t count),
-	(to, value, count))
-FILL(cuMemsetD16, cuMemsetD16Async, to, to, (CUdeviceptr to, unsigned short value, size_t count),
-	(to, value, count))
-FILL(cuMemsetD32, cuMemsetD32Async, to, to, (CUdeviceptr to, unsigned int value, size_t count),
-	(to, value, count))
-FILL(cuMemsetD2D8, cuMemsetD2D8Async, to, to,
-	(CUdeviceptr to, size_t pitch, unsigned char value, size_t width, size_t height),
-	(to, pitch, value, width, height))
-FILL(cuMemsetD2D16, cuMemsetD2D16Async, to, to,
-	(CUdeviceptr to, size_t pitch, unsigned short value, size_t width, size_t height),
-	(to, pitch, value, width, height))
-FILL(cuMemsetD2D32, cuMemsetD2D32Async, to, to,
-	(CUdeviceptr to, size_t pitch, unsigned int value, size_t width, size_t height),
-	(to, pitch, value, width, height))
-FILL(cuMemcpyDtoD, cuMemcpyDtoDAsync_v2, to, from, (CUdeviceptr to, CUdeviceptr from, size_t count),
-	(to, from, count))
-
 /* Programs size their work by the SMs that they are told of. */
 CUresult CUDAAPI beneath_cuDeviceGetAttribute(
 	int *ret_value, CUdevice_attribute attribute, CUdevice device)

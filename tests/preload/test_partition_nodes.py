@@ -56,6 +56,13 @@ class Confined(Nodes):
             self.assertEqual(self.said(one, "bytes"), {"copied": "5"})
             self.assertEqual(len(self.sms_used(one)), 132)
 
+    def test_copies_and_fills_without_a_stream_stay_in(self):
+        for limited, sms in ((limits("25%"), 32), (None, 132)):
+            with machine(fill_mib_per_ms="100", d2d_mib_per_ms="100") as one:
+                self.assertEqual(self.said(one, "copies", limits=limited,
+                                           program="partition_other"), {"rounds": "40"})
+                self.assertEqual(len(self.sms_used(one)), sms)
+
     def test_launches_of_before_cuda_4_stay_in_and_in_order(self):
         with machine() as one:
             self.assertEqual(self.said(one, "old", limits=limits("25%"), program="partition_other"),
@@ -72,11 +79,12 @@ class Unchanged(Nodes):
                                  {"ordered": "200"})
 
     def test_mistakes_are_answered_as_by_the_driver(self):
-        with machine() as one:
-            bare = self.said(one, "errors")
-            confined = self.said(one, "errors", limits=limits("25%"))
-        self.assertGreater(len(set(bare.values())), 4)
-        self.assertEqual(confined, bare)
+        for program, kinds in (("partition_nodes", 4), ("partition_other", 2)):
+            with self.subTest(program), machine() as one:
+                bare = self.said(one, "errors", program=program)
+                confined = self.said(one, "errors", limits=limits("25%"), program=program)
+                self.assertGreaterEqual(len(set(bare.values())), kinds)
+                self.assertEqual(confined, bare)
 
     def test_no_context_but_the_programs_is_shown(self):
         with machine() as one:

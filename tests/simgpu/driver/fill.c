@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * Memsets: plain and 2D, of one, two and four bytes. They never wait for the host.
+ * Memsets: plain and 2D, of one, two and four bytes. Those without a stream are over when they
+ * return where the memory is managed or the host's, and only there.
  */
 #include "copy.h"
 #include "entry.h"
@@ -47,23 +48,45 @@ static CUresult fill(CUdeviceptr dst, size_t pitch, uint32_t value, uint32_t ele
 	return result == CUDA_SUCCESS ? stream_put(stream, meaning, work) : result;
 }
 
+static bool is_seen_by_host(CUdeviceptr address)
+{
+	struct memory found;
+
+	return memory_find(address, &found) &&
+	       (found.kind == MEMORY_MANAGED || found.kind == MEMORY_HOST ||
+		       found.kind == MEMORY_REGISTERED);
+}
+
+/* Without a stream. */
+static CUresult fill_now(CUdeviceptr dst, size_t pitch, uint32_t value, uint32_t element_bytes,
+	size_t width, size_t height, enum stream_default meaning)
+{
+	struct work *work;
+	const CUresult result = fill_work(dst, pitch, value, element_bytes, width, height, &work);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	return is_seen_by_host(dst) ? stream_put_and_wait(NULL, meaning, work)
+				    : stream_put(NULL, meaning, work);
+}
+
 /* The entry points of one element size: a row of `n`, or rows of `w` by `h`, in three flavours of
  * streams. */
 #define FILLS(bits, type)                                                                       \
 	CUresult cuMemsetD##bits(CUdeviceptr_v1 dst, type value, unsigned int n)                \
 	{                                                                                       \
 		ENTER_OR_NULL(cuMemsetD##bits, CUDA_SUCCESS);                                   \
-		return fill(dst, 0, value, sizeof(value), n, 1, NULL, STREAM_LEGACY);           \
+		return fill_now(dst, 0, value, sizeof(value), n, 1, STREAM_LEGACY);             \
 	}                                                                                       \
 	CUresult cuMemsetD##bits##_v2(CUdeviceptr dst, type value, size_t n)                    \
 	{                                                                                       \
 		ENTER_OR_NULL(cuMemsetD##bits##_v2, CUDA_SUCCESS);                              \
-		return fill(dst, 0, value, sizeof(value), n, 1, NULL, STREAM_LEGACY);           \
+		return fill_now(dst, 0, value, sizeof(value), n, 1, STREAM_LEGACY);             \
 	}                                                                                       \
 	CUresult cuMemsetD##bits##_v2_ptds(CUdeviceptr dst, type value, size_t n)               \
 	{                                                                                       \
 		ENTER_OR_NULL(cuMemsetD##bits##_v2_ptds, CUDA_SUCCESS);                         \
-		return fill(dst, 0, value, sizeof(value), n, 1, NULL, STREAM_PER_THREAD);       \
+		return fill_now(dst, 0, value, sizeof(value), n, 1, STREAM_PER_THREAD);         \
 	}                                                                                       \
 	CUresult cuMemsetD##bits##Async(CUdeviceptr dst, type value, size_t n, CUstream stream) \
 	{                                                                                       \
@@ -80,19 +103,19 @@ static CUresult fill(CUdeviceptr dst, size_t pitch, uint32_t value, uint32_t ele
 		unsigned int w, unsigned int h)                                                 \
 	{                                                                                       \
 		ENTER_OR_NULL(cuMemsetD2D##bits, CUDA_SUCCESS);                                 \
-		return fill(dst, pitch, value, sizeof(value), w, h, NULL, STREAM_LEGACY);       \
+		return fill_now(dst, pitch, value, sizeof(value), w, h, STREAM_LEGACY);         \
 	}                                                                                       \
 	CUresult cuMemsetD2D##bits##_v2(                                                        \
 		CUdeviceptr dst, size_t pitch, type value, size_t w, size_t h)                  \
 	{                                                                                       \
 		ENTER_OR_NULL(cuMemsetD2D##bits##_v2, CUDA_SUCCESS);                            \
-		return fill(dst, pitch, value, sizeof(value), w, h, NULL, STREAM_LEGACY);       \
+		return fill_now(dst, pitch, value, sizeof(value), w, h, STREAM_LEGACY);         \
 	}                                                                                       \
 	CUresult cuMemsetD2D##bits##_v2_ptds(                                                   \
 		CUdeviceptr dst, size_t pitch, type value, size_t w, size_t h)                  \
 	{                                                                                       \
 		ENTER_OR_NULL(cuMemsetD2D##bits##_v2_ptds, CUDA_SUCCESS);                       \
-		return fill(dst, pitch, value, sizeof(value), w, h, NULL, STREAM_PER_THREAD);   \
+		return fill_now(dst, pitch, value, sizeof(value), w, h, STREAM_PER_THREAD);     \
 	}                                                                                       \
 	CUresult cuMemsetD2D##bits##Async(                                                      \
 		CUdeviceptr dst, size_t pitch, type value, size_t w, size_t h, CUstream stream) \
