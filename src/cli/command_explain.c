@@ -2,12 +2,13 @@
  * Copyright the cuslice authors
  *
  * cuslice explain: every setting, who made it, which one counts and why the others do not; and who
- * is in the group and at each GPU. It looks at no device, so it works wherever the program will
- * run, and at any time.
+ * is in the group and at each GPU, and limits that the driver keeps itself. It needs no device, so
+ * it works wherever the program will run, and at any time.
  */
 #include "cli/commands.h"
 #include "cli/explain_group.h"
 #include "cli/explain_mechanism.h"
+#include "cli/explain_native.h"
 #include "cli/explain_tenants.h"
 #include "cli/json.h"
 #include "cli/verdict.h"
@@ -173,6 +174,7 @@ static void print_text(const struct config *config)
 	for_each_group(config, print_group);
 	explain_group_print(config);
 	explain_tenants_print(config);
+	explain_native_print();
 	printf("files\n");
 	for (unsigned i = 0; i < config->file_count; i++)
 		printf("  %s (%s%s)\n", config->files[i].path,
@@ -258,6 +260,7 @@ static void print_json(const struct config *config)
 	json_end(']');
 	explain_group_json(config);
 	explain_tenants_json(config);
+	explain_native_json();
 	json_begin("files", '[');
 	for (unsigned i = 0; i < config->file_count; i++) {
 		json_begin(NULL, '{');
@@ -305,7 +308,8 @@ int command_explain(int argc, char *argv[])
 		.parser = parse_option,
 		.doc = "Show every setting that a program started from here would get: its "
 		       "value, where it comes from, and what lost and why; its group and who is "
-		       "in it; and the programs with which it would take turns at each GPU.\v"
+		       "in it; the programs with which it would take turns at each GPU; and "
+		       "limits of memory that the driver keeps itself.\v"
 		       "Exit status: 0; 1 where a setting is not understood and the program would "
 		       "get no GPU; 125 where cuslice itself fails.",
 	};

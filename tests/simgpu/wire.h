@@ -166,6 +166,7 @@ struct wire_device {
 	char name[WIRE_NAME_LEN];
 	uint8_t uuid[16];
 	uint64_t memory_bytes;
+	uint64_t memory_limit_bytes; /* that the driver itself keeps; 0: none */
 	uint64_t granularity_bytes; /* linear allocations are rounded up to this */
 	uint64_t context_bytes;     /* taken by every context */
 	uint64_t module_bytes;      /* taken by the code of every loaded module */

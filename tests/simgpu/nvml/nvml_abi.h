@@ -35,6 +35,15 @@ typedef struct {
 	unsigned long long total, reserved, free, used;
 } nvmlMemory_v2_t;
 
+/* Since 13.4. No limit: 0 and NVML_DEVICE_MEMORY_LIMIT_MAX, of which the reference does not tell
+ * the value. */
+typedef struct {
+	const char *nameSpace;                   /* set by the caller: folder of a cgroup */
+	unsigned long long softLimit, hardLimit; /* bytes */
+	unsigned long long currentUsed;
+} nvmlGetMemoryLimits_v1_t;
+#define NVML_DEVICE_MEMORY_LIMIT_MAX (~0ull)
+
 #define nvmlMemory_v2 ((unsigned int)(sizeof(nvmlMemory_v2_t) | 2u << 24))
 
 /* Versions 1 and 2 of the function know only the first fields: up to pciDeviceId, and up to
@@ -95,6 +104,7 @@ nvmlReturn_t nvmlDeviceGetCudaComputeCapability(nvmlDevice_t device, int *major,
 
 nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory);
 nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *memory);
+nvmlReturn_t nvmlDeviceGetMemoryLimits_v1(nvmlDevice_t device, nvmlGetMemoryLimits_v1_t *limits);
 nvmlReturn_t nvmlDeviceGetComputeRunningProcesses(
 	nvmlDevice_t device, unsigned int *infoCount, nvmlProcessInfo_v1_t *infos);
 nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v2(

@@ -378,12 +378,28 @@ static void threads_may_ask_at_a_time(void **state)
 
 #define TEST_IN_SESSION(function) cmocka_unit_test_setup_teardown(function, init, shut_down)
 
+static void no_limit_is_told_as_the_most(void **state)
+{
+	nvmlGetMemoryLimits_v1_t limits = {.nameSpace = "/sys/fs/cgroup"};
+
+	(void)state;
+	assert_int_equal(NVML_SUCCESS, nvmlDeviceGetMemoryLimits_v1(device_at(0), &limits));
+	assert_int_equal(limits.softLimit, 0);
+	assert_true(limits.hardLimit == NVML_DEVICE_MEMORY_LIMIT_MAX);
+	limits.nameSpace = NULL;
+	assert_int_equal(
+		NVML_ERROR_INVALID_ARGUMENT, nvmlDeviceGetMemoryLimits_v1(device_at(0), &limits));
+	assert_int_equal(
+		NVML_ERROR_INVALID_ARGUMENT, nvmlDeviceGetMemoryLimits_v1(device_at(0), NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_works_before_init),
 		cmocka_unit_test(init_is_counted),
 		cmocka_unit_test(init_without_a_machine_finds_no_driver),
+		TEST_IN_SESSION(no_limit_is_told_as_the_most),
 		TEST_IN_SESSION(versions_are_told),
 		TEST_IN_SESSION(visible_devices_mean_nothing),
 		TEST_IN_SESSION(devices_are_found_by_index_uuid_and_bus),

@@ -59,6 +59,24 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
 	return NVML_SUCCESS;
 }
 
+/* All processes of the machine are in one cgroup, whatever its name. */
+nvmlReturn_t nvmlDeviceGetMemoryLimits_v1(nvmlDevice_t device, nvmlGetMemoryLimits_v1_t *limits)
+{
+	struct wire_reply reply;
+	nvmlReturn_t result = nvml_enter_device(device);
+	if (result != NVML_SUCCESS)
+		return result;
+	if (!limits || !limits->nameSpace)
+		return nvml_leave(NVML_ERROR_INVALID_ARGUMENT);
+	if (!ask_about(device, WIRE_MEM_INFO, &reply))
+		return nvml_leave(NVML_ERROR_GPU_IS_LOST);
+	uint64_t limit_bytes = device->properties->memory_limit_bytes;
+	limits->softLimit = 0;
+	limits->hardLimit = limit_bytes != 0 ? limit_bytes : NVML_DEVICE_MEMORY_LIMIT_MAX;
+	limits->currentUsed = reply.total_bytes - reply.free_bytes;
+	return nvml_leave(NVML_SUCCESS);
+}
+
 /* Fetch the list; `*count` is the caller's room before and the number of processes after. */
 static nvmlReturn_t list_processes(
 	nvmlDevice_t device, unsigned int *count, const void *infos, struct wire_reply *ret_reply)

@@ -26,6 +26,7 @@ static void write_device(
 	memcpy(device->name, settings->name, sizeof(device->name));
 	memcpy(device->uuid, settings->uuid, sizeof(device->uuid));
 	device->memory_bytes = settings->memory_bytes;
+	device->memory_limit_bytes = settings->limit_bytes;
 	device->granularity_bytes = settings->granularity_bytes;
 	device->context_bytes = settings->context_bytes;
 	device->module_bytes = settings->module_bytes;

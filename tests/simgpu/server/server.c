@@ -54,7 +54,10 @@ void server_apply_settings(struct server *server)
 	const struct settings *settings = &server->settings;
 	for (uint32_t i = 0; i < settings->device_count; i++) {
 		struct account_device *device = &server->accounts.devices[i];
+		uint64_t limit_bytes = settings->devices[i].limit_bytes;
 		device->memory_bytes = settings->devices[i].memory_bytes;
+		if (limit_bytes != 0 && limit_bytes < device->memory_bytes)
+			device->memory_bytes = limit_bytes;
 		device->granularity_bytes = settings->devices[i].granularity_bytes;
 	}
 	engine_set_slices(

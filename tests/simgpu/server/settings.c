@@ -57,6 +57,7 @@ static const struct key keys[] = {
 	{"name", KEY_NAME, true, false, 0, 0, OF_DEVICE(name)},
 	{"uuid", KEY_UUID, true, false, 0, 0, OF_DEVICE(uuid)},
 	{"memory", KEY_BYTES, true, true, 1, 1024 * 1024 * GIB, OF_DEVICE(memory_bytes)},
+	{"memory_limit", KEY_BYTES, true, true, 0, 1024 * 1024 * GIB, OF_DEVICE(limit_bytes)},
 	{"granularity", KEY_BYTES, true, false, 1, GIB, OF_DEVICE(granularity_bytes)},
 	{"context_bytes", KEY_BYTES, true, false, 0, 1024 * GIB, OF_DEVICE(context_bytes)},
 	{"module_bytes", KEY_BYTES, true, false, 0, 1024 * GIB, OF_DEVICE(module_bytes)},

@@ -17,7 +17,8 @@
 struct device_settings {
 	char name[WIRE_NAME_LEN];
 	uint8_t uuid[16];
-	uint64_t memory_bytes, granularity_bytes, context_bytes, module_bytes, pool_chunk_bytes;
+	uint64_t memory_bytes, limit_bytes;
+	uint64_t granularity_bytes, context_bytes, module_bytes, pool_chunk_bytes;
 	uint32_t sm_count;
 	uint32_t cc_major, cc_minor;
 	uint32_t own; /* one bit per key that was set for this device alone */

@@ -86,6 +86,7 @@ static void every_key_is_understood(void **state)
 	assert_set(&settings, "name=Simulated H100");
 	assert_set(&settings, "uuid=GPU-00112233-4455-6677-8899-aabbccddeeff");
 	assert_set(&settings, "memory=80 GiB");
+	assert_set(&settings, "memory_limit=40 GiB");
 	assert_set(&settings, "granularity=2MiB");
 	assert_set(&settings, "context_bytes=0");
 	assert_set(&settings, "sm_count=8");
@@ -107,6 +108,7 @@ static void every_key_is_understood(void **state)
 	assert_int_equal(device->uuid[0], 0);
 	assert_int_equal(device->uuid[15], 0xff);
 	assert_int_equal(device->memory_bytes, 80 * GIB);
+	assert_int_equal(device->limit_bytes, 40 * GIB);
 	assert_int_equal(device->granularity_bytes, 2 << 20);
 	assert_int_equal(device->context_bytes, 0);
 	assert_int_equal(device->sm_count, 8);
