@@ -96,6 +96,32 @@ static void read_back(CUstream stream, CUdeviceptr from, uint32_t value)
 	must_be(seen == value, "a stream reads what was written before");
 }
 
+/* Of four bytes, without a stream. */
+static void copy_somehow(struct walker *walker, CUdeviceptr to, CUdeviceptr from)
+{
+	CUDA_MEMCPY2D flat = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+		.srcDevice = from,
+		.dstMemoryType = CU_MEMORYTYPE_DEVICE,
+		.dstDevice = to,
+		.WidthInBytes = 4,
+		.Height = 1};
+
+	switch (draw(&walker->seed, 4)) {
+	case 0:
+		must(cuMemcpyDtoD_v2(to, from, 4), "DtoD");
+		break;
+	case 1:
+		must(cuMemcpy(to, from, 4), "memcpy");
+		break;
+	case 2:
+		must(cuMemcpy2D_v2(&flat), "2D");
+		break;
+	default:
+		must(cuMemcpy2DUnaligned_v2(&flat), "2D");
+		break;
+	}
+}
+
 /* By the legacy stream and those that wait for it, by the thread's own, and by one that does not
  * wait: each has a cell of its own. */
 static void move_data(struct walker *walker)
@@ -122,7 +148,7 @@ static void move_data(struct walker *walker)
 		break;
 	default:
 		must(cuMemsetD32_v2(legacy, value, 1), "memset");
-		must(cuMemcpyDtoD_v2(other, legacy, sizeof(value)), "DtoD");
+		copy_somehow(walker, other, legacy);
 		read_back(NULL, other, value);
 		break;
 	}
