@@ -189,8 +189,8 @@ static void ask_others(
 		dev->is_denied = pause_ns > 0;
 		if (pause_ns > decision->pause_ns)
 			decision->pause_ns = pause_ns;
-		if (decision->pause_ns > TOKEN_NAP_NS)
-			decision->pause_ns = TOKEN_NAP_NS;
+		if (decision->pause_ns > TOKEN_FAR_NAP_NS)
+			decision->pause_ns = TOKEN_FAR_NAP_NS;
 	} else if (dev->wanting == 0) {
 		ring = token_leave(dev->token, now_ns);
 	}

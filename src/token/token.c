@@ -107,10 +107,7 @@ void token_agree(
 
 	if (now.guarantee_ppm >= PPM_WHOLE)
 		now.guarantee_ppm = 0;
-	/* All others have read the line: it is not written without need. */
-	uint64_t word = token_pack(&now);
-	if (word_load(&slot_of(seat)->entitlement) != word)
-		word_store(&slot_of(seat)->entitlement, word);
+	token_change(seat, &now);
 	seat->quantum_ns = quantum_ns != 0 ? quantum_ns : TOKEN_QUANTUM_NS;
 }
 

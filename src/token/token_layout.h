@@ -16,7 +16,7 @@
 
 #include <stddef.h>
 
-#define TOKEN_VERSION 1u
+#define TOKEN_VERSION 2u
 #define TOKEN_SLOTS   256u
 
 /* What one process has here. Its owner writes, but for the credit, which others may revoke, and the
@@ -45,7 +45,8 @@ struct token_segment {
 	segment_word slots_used; /* no slot from this on has ever been taken */
 	segment_word holder;     /* slot + 1, or 0; above 16 bits how often that has changed */
 	segment_word newest_v;   /* the greatest v that a bill has led to */
-	uint64_t unused[4];
+	segment_word changes;    /* how often a tenant came, went, or asked for something else */
+	uint64_t unused[3];
 	segment_word owners[TOKEN_SLOTS]; /* the process's number as it sees it itself; 0: free */
 	struct token_slot slots[TOKEN_SLOTS];
 };

@@ -13,8 +13,7 @@
  * TOKEN_PATIENCE_NS each time: then they go on without the token.
  */
 #include "token/token_protocol.h"
-
-#define PPM_WHOLE 1000000u
+#include "token/token_slots.h"
 
 /* What a revoked credit is less by. */
 #define REVOKED_NS ((int64_t)1 << 62)
@@ -34,11 +33,12 @@
 #define CLAIM_MOST_NS UINT64_C(4000000000)
 /* A turn is no shorter, in GPU time. */
 #define TURN_LEAST_NS 1000000u
-/* What guarantees leave for those who have none is at least this. */
-#define LEFT_LEAST_PPM 10000u
 /* How soon to look again at a holder that may be about to become idle, and at one that has passed
  * over its time. */
 #define LOOK_AGAIN_NS 50000u
+
+/* So many who wait look again every TOKEN_NAP_NS, the others every TOKEN_FAR_NAP_NS. */
+#define NEAR 8u
 
 #define HOLDER_BITS 16
 #define HOLDER_MASK ((1u << HOLDER_BITS) - 1)
@@ -62,23 +62,6 @@ struct token_entitlement token_unpack(uint64_t word)
 		.class = (word >> 56 & 1) != 0 ? TOKEN_LATENCY : TOKEN_BATCH,
 		.may_borrow = (word >> 57 & 1) != 0,
 	};
-}
-
-static unsigned slots_used(const struct token_segment *segment)
-{
-	uint64_t used = word_load(&segment->slots_used);
-
-	return used < TOKEN_SLOTS ? (unsigned)used : TOKEN_SLOTS;
-}
-
-static struct token_slot *own(const struct token_seat *seat)
-{
-	return &seat->segment->slots[seat->slot];
-}
-
-static bool is_tenant(const struct token_slot *slot)
-{
-	return word_load(&slot->group) != 0;
 }
 
 static uint64_t v_of(const struct token_slot *slot)
@@ -122,6 +105,12 @@ static bool is_awake(const struct token_slot *slot, uint64_t now_ns)
 	return now_ns - seen_at_ns < TOKEN_STALE_NS || seen_at_ns - now_ns < TOKEN_STALE_NS;
 }
 
+/* After the words have been written: who dies before leaves a slot that is cleared. */
+static void note_change(struct token_segment *segment)
+{
+	atomic_fetch_add(&segment->changes, 1);
+}
+
 void token_enter(
 	struct token_seat *seat, uint64_t group, const struct token_entitlement *entitlement)
 {
@@ -129,6 +118,19 @@ void token_enter(
 
 	word_store(&slot->entitlement, token_pack(entitlement));
 	word_store(&slot->group, group);
+	note_change(seat->segment);
+}
+
+void token_change(struct token_seat *seat, const struct token_entitlement *entitlement)
+{
+	struct token_slot *slot = own(seat);
+	uint64_t word = token_pack(entitlement);
+
+	/* All others have read the line: it is not written without need. */
+	if (word_load(&slot->entitlement) == word)
+		return;
+	word_store(&slot->entitlement, word);
+	note_change(seat->segment);
 }
 
 void token_clear(struct token_segment *segment, unsigned index)
@@ -144,81 +146,9 @@ void token_clear(struct token_segment *segment, unsigned index)
 	word_store(&slot->seen_at_ns, 0);
 	word_store(&slot->entitlement, 0);
 	word_store(&slot->v, 0);
+	note_change(segment);
 	if (slot_of(holder) == index)
 		(void)swap_holder(segment, holder, TOKEN_NO_SLOT);
-}
-
-bool token_has_others(const struct token_seat *seat)
-{
-	for (unsigned i = 0; i < slots_used(seat->segment); i++) {
-		if (i != seat->slot && is_tenant(&seat->segment->slots[i]))
-			return true;
-	}
-	return false;
-}
-
-static struct token_entitlement entitlement_of(const struct token_slot *slot)
-{
-	return token_unpack(word_load(&slot->entitlement));
-}
-
-bool token_has_latency(const struct token_seat *seat)
-{
-	for (unsigned i = 0; i < slots_used(seat->segment); i++) {
-		const struct token_slot *slot = &seat->segment->slots[i];
-		if (i != seat->slot && is_tenant(slot) &&
-			entitlement_of(slot).class == TOKEN_LATENCY)
-			return true;
-	}
-	return false;
-}
-
-/* True for the first slot of its group. */
-static bool is_first(const struct token_segment *segment, unsigned index)
-{
-	uint64_t group = word_load(&segment->slots[index].group);
-
-	for (unsigned i = 0; i < index; i++) {
-		if (word_load(&segment->slots[i].group) == group)
-			return false;
-	}
-	return true;
-}
-
-/* A group has what its first process says, divided among those of its processes that want. */
-uint32_t token_rate_ppm(const struct token_seat *seat)
-{
-	const struct token_segment *segment = seat->segment;
-	uint64_t own_group = word_load(&own(seat)->group), guaranteed = 0, weights = 0;
-	unsigned used = slots_used(segment), siblings = 1;
-	struct token_entitlement ours = entitlement_of(own(seat));
-
-	for (unsigned i = 0; i < used; i++) {
-		const struct token_slot *slot = &segment->slots[i];
-		if (!is_tenant(slot))
-			continue;
-		if (word_load(&slot->group) == own_group && i != seat->slot)
-			siblings += word_load(&slot->wants) != TOKEN_IDLE;
-		if (!is_first(segment, i))
-			continue;
-		struct token_entitlement theirs = entitlement_of(slot);
-		if (word_load(&slot->group) == own_group)
-			ours = theirs;
-		guaranteed += theirs.guarantee_ppm;
-		weights += theirs.guarantee_ppm == 0 ? theirs.weight : 0;
-	}
-	uint64_t whole = PPM_WHOLE, rate;
-	if (weights > 0) {
-		uint64_t left = guaranteed < PPM_WHOLE ? PPM_WHOLE - guaranteed : 0;
-		whole -= greater(left, LEFT_LEAST_PPM);
-	}
-	if (ours.guarantee_ppm == 0)
-		rate = weights > 0 ? (PPM_WHOLE - whole) * ours.weight / weights : PPM_WHOLE;
-	else
-		rate = guaranteed > whole ? ours.guarantee_ppm * whole / guaranteed
-					  : ours.guarantee_ppm;
-	rate /= siblings;
-	return rate > 0 ? (uint32_t)rate : 1;
 }
 
 /* GPU time in terms of v, for a process of that rate. */
@@ -334,7 +264,7 @@ uint64_t token_others_drain_ns(struct token_seat *seat, uint64_t now_ns)
 {
 	uint64_t holder = word_load(&seat->segment->holder), last_ns = 0;
 
-	for (unsigned i = 0; i < slots_used(seat->segment); i++) {
+	for (unsigned i = 0, used = slots_used(seat->segment); i < used; i++) {
 		if (i != seat->slot && is_tenant(&seat->segment->slots[i]))
 			last_ns = greater(last_ns, drain_of(seat, i, holder, now_ns));
 	}
@@ -353,28 +283,48 @@ uint64_t token_others_used_ns(const struct token_seat *seat)
 	return used_ns;
 }
 
-/* Who waits and should have the token next, but for one; and how many do. */
-static unsigned find_best(
-	const struct token_segment *segment, unsigned but, uint64_t now_ns, unsigned *ret_count)
-{
-	unsigned best = TOKEN_NO_SLOT;
-	uint64_t best_want = 0, best_v = 0;
+/* Who waits for the token, but for one slot. */
+struct queue {
+	unsigned best, count; /* who should have it next, and how many they are */
+	unsigned ahead;       /* of a seat: those who should have it before */
+};
 
-	*ret_count = 0;
-	for (unsigned i = 0; i < slots_used(segment); i++) {
+/* Less of either goes before; what a process wants counts first. */
+struct rank {
+	uint64_t want, v;
+};
+
+static struct rank rank_of(const struct token_slot *slot)
+{
+	return (struct rank){word_load(&slot->wants), v_of(slot)};
+}
+
+static bool is_before(struct rank a, struct rank b)
+{
+	return a.want < b.want || (a.want == b.want && a.v < b.v);
+}
+
+static struct queue find_queue(const struct token_seat *seat, unsigned but, uint64_t now_ns)
+{
+	const struct token_segment *segment = seat->segment;
+	struct queue queue = {.best = TOKEN_NO_SLOT};
+	struct rank ours = rank_of(own(seat)), best = {UINT64_MAX, UINT64_MAX};
+	unsigned used = slots_used(segment);
+
+	for (unsigned i = 0; i < used; i++) {
 		const struct token_slot *slot = &segment->slots[i];
-		uint64_t want = word_load(&slot->wants), v = v_of(slot);
-		if (i == but || want == TOKEN_IDLE || !is_tenant(slot) || !is_awake(slot, now_ns))
+		struct rank rank = rank_of(slot);
+		if (i == but || rank.want == TOKEN_IDLE || !is_tenant(slot) ||
+			!is_awake(slot, now_ns))
 			continue;
-		++*ret_count;
-		if (best == TOKEN_NO_SLOT || want < best_want ||
-			(want == best_want && v < best_v)) {
-			best = i;
-			best_want = want;
-			best_v = v;
+		queue.count++;
+		queue.ahead += is_before(rank, ours);
+		if (is_before(rank, best)) {
+			queue.best = i;
+			best = rank;
 		}
 	}
-	return best;
+	return queue;
 }
 
 /* By so much v the holder goes beyond who waits. Turns get shorter with the rate of who has them,
@@ -449,31 +399,39 @@ static void revoke(struct token_slot *slot)
 		;
 }
 
+/* The next few look again soon, so that one of them takes what a dead holder has. Who is behind
+ * these is rung for when its turn has come, and they look out for it. */
+static uint64_t nap_of(const struct queue *queue)
+{
+	return queue->ahead < NEAR ? TOKEN_NAP_NS : TOKEN_FAR_NAP_NS;
+}
+
 /* How long to wait for another's token, or 0 where we have got it. */
 static uint64_t take_or_wait(struct token_seat *seat, uint64_t holder, uint64_t now_ns)
 {
 	struct token_segment *segment = seat->segment;
-	unsigned count, index = slot_of(holder);
+	unsigned index = slot_of(holder);
+	struct queue queue = find_queue(seat, index, now_ns);
+	uint64_t nap_ns = nap_of(&queue);
 
 	if (index == TOKEN_NO_SLOT || !is_tenant(&segment->slots[index])) {
-		if (find_best(segment, TOKEN_NO_SLOT, now_ns, &count) != seat->slot &&
-			now_ns - seat->waits_since_ns < TOKEN_NAP_NS)
-			return LOOK_AGAIN_NS;
+		if (queue.best != seat->slot && now_ns - seat->waits_since_ns < nap_ns)
+			return queue.ahead < NEAR ? LOOK_AGAIN_NS : nap_ns;
 		return swap_holder(segment, holder, seat->slot) ? 0 : LOOK_AGAIN_NS;
 	}
 	struct token_slot *slot = &segment->slots[index];
 	look(seat, holder, now_ns);
 	uint64_t at_ns = lost_at_ns(seat, slot);
 	/* Who should have it takes it, and if he does not, somebody does. */
-	if (find_best(segment, index, now_ns, &count) != seat->slot)
-		at_ns += TOKEN_NAP_NS;
+	if (queue.best != seat->slot)
+		at_ns += nap_ns;
 	if (at_ns <= now_ns) {
 		if (!swap_holder(segment, holder, seat->slot))
 			return LOOK_AGAIN_NS;
 		revoke(slot);
 		return 0;
 	}
-	return greater(lesser(at_ns - now_ns, TOKEN_NAP_NS), LOOK_AGAIN_NS);
+	return greater(lesser(at_ns - now_ns, nap_ns), LOOK_AGAIN_NS);
 }
 
 /* Gone on without the token: the wait has been too long. */
@@ -509,21 +467,21 @@ static uint64_t get_token(struct token_seat *seat, uint64_t now_ns)
 	return greater(lesser(wait_ns, TOKEN_NAP_NS), LOOK_AGAIN_NS);
 }
 
-uint64_t token_turn_ns(const struct token_seat *seat, uint64_t now_ns)
+uint64_t token_turn_ns(struct token_seat *seat, uint64_t now_ns)
 {
 	const struct token_slot *slot = own(seat);
-	unsigned waiting, best = find_best(seat->segment, seat->slot, now_ns, &waiting);
+	struct queue queue = find_queue(seat, seat->slot, now_ns);
 
-	if (best == TOKEN_NO_SLOT)
+	if (queue.best == TOKEN_NO_SLOT)
 		return UINT64_MAX;
-	const struct token_slot *other = &seat->segment->slots[best];
+	const struct token_slot *other = &seat->segment->slots[queue.best];
 	uint64_t want = word_load(&slot->wants), other_want = word_load(&other->wants);
 	if (want == TOKEN_BORROWING && other_want == TOKEN_ENTITLED)
 		return 0;
 	if (want == TOKEN_ENTITLED && other_want == TOKEN_BORROWING)
 		return UINT64_MAX;
 	uint32_t rate_ppm = token_rate_ppm(seat);
-	uint64_t v = v_of(slot), end_v = v_of(other) + span_of(seat, waiting);
+	uint64_t v = v_of(slot), end_v = v_of(other) + span_of(seat, queue.count);
 	end_v = greater(end_v, seat->turn_v + v_for(TURN_LEAST_NS, rate_ppm));
 	if (v >= end_v)
 		return 0;
@@ -541,10 +499,10 @@ bool token_overtakes(struct token_seat *seat, uint64_t now_ns)
 static unsigned pass(struct token_seat *seat, uint64_t now_ns)
 {
 	uint64_t holder = word_load(&seat->segment->holder);
-	unsigned waiting, best = find_best(seat->segment, seat->slot, now_ns, &waiting);
 
 	if (slot_of(holder) != seat->slot)
 		return TOKEN_NO_SLOT;
+	unsigned best = find_queue(seat, seat->slot, now_ns).best;
 	seat->has_turn = false;
 	return swap_holder(seat->segment, holder, best) ? best : TOKEN_NO_SLOT;
 }

@@ -25,10 +25,13 @@
 #define TOKEN_OVERLAP_NS 200000u
 /* A holder that has nothing on the device and has not launched for so long has become idle. */
 #define TOKEN_IDLE_NS 100000u
-/* Who sleeps for the token asks again at least every TOKEN_NAP_NS. Who has not done so for
- * TOKEN_STALE_NS is stopped or dead, and is passed over. */
-#define TOKEN_NAP_NS   2000000u
-#define TOKEN_STALE_NS 10000000u
+/* Who sleeps for the token asks again at least every TOKEN_NAP_NS, or where many are before it
+ * every TOKEN_FAR_NAP_NS. Who has not done so for TOKEN_STALE_NS is stopped or dead, and is passed
+ * over.
+ */
+#define TOKEN_NAP_NS     2000000u
+#define TOKEN_FAR_NAP_NS 7000000u
+#define TOKEN_STALE_NS   10000000u
 /* Nobody waits longer for others, whatever they claim. */
 #define TOKEN_PATIENCE_NS 2000000000u
 
@@ -63,6 +66,12 @@ struct token_seat {
 	uint64_t wanted_at_ns;   /* when a launch was last known to wait */
 	bool has_paused;         /* it was idle or stopped since then, and has no old claims */
 	uint64_t waits_since_ns; /* for the token, or for others' work; 0: does not */
+	/* What all tenants are entitled to together, as of so many changes. */
+	struct token_sums {
+		bool is_known, has_others, has_latency, has_siblings;
+		struct token_entitlement ours; /* the group's */
+		uint64_t changes, guaranteed_ppm, weights;
+	} sums;
 	/* What was last seen of the holder. */
 	struct token_eye {
 		uint64_t holder;
@@ -77,16 +86,19 @@ struct token_seat {
 void token_enter(
 	struct token_seat *seat, uint64_t group, const struct token_entitlement *entitlement);
 
+/* The tenant is entitled to that from now on. */
+void token_change(struct token_seat *seat, const struct token_entitlement *entitlement);
+
 /* What a slot's owner left is gone. By who holds the slot's lock. */
 void token_clear(struct token_segment *segment, unsigned slot);
 
 /* True where another process is a tenant of the device. */
-bool token_has_others(const struct token_seat *seat);
+bool token_has_others(struct token_seat *seat);
 /* True where one of these is of class latency. */
-bool token_has_latency(const struct token_seat *seat);
+bool token_has_latency(struct token_seat *seat);
 
 /* The part of the device that this process should get while all want it, in ppm; at least 1. */
-uint32_t token_rate_ppm(const struct token_seat *seat);
+uint32_t token_rate_ppm(struct token_seat *seat);
 
 /* This process used so much more; less than nothing gives back. */
 void token_bill(struct token_seat *seat, int64_t used_ns);
@@ -101,10 +113,9 @@ int64_t token_take_credit(_Atomic int64_t *credit_ns);
 
 /* A launch wants to go: asks for the token, and hands it on where our turn is over. Returns 0 where
  * it may go, as far as others are concerned; otherwise for how long to sleep on the bell before
- * asking again. To be called again at least every TOKEN_NAP_NS for as long as the launch waits, for
- * whatever reason but its own share.
- * want      not TOKEN_IDLE
- * ret_ring  the slot whose bell is to be rung, or TOKEN_NO_SLOT
+ * asking again. To be called again at least every TOKEN_FAR_NAP_NS for as long as the launch waits,
+ * for whatever reason but its own share. want      not TOKEN_IDLE ret_ring  the slot whose bell is
+ * to be rung, or TOKEN_NO_SLOT
  */
 uint64_t token_ask(struct token_seat *seat, enum token_want want, uint64_t now_ns,
 	unsigned *ret_ring) MUST_CHECK;
@@ -120,7 +131,7 @@ bool token_is_held(const struct token_seat *seat);
 
 /* How much GPU time may be used until the turn ends; UINT64_MAX while nobody else waits, 0 where it
  * has ended. */
-uint64_t token_turn_ns(const struct token_seat *seat, uint64_t now_ns);
+uint64_t token_turn_ns(struct token_seat *seat, uint64_t now_ns);
 
 /* For who goes without the token: false where it has used so much more than its part that who waits
  * comes first. */

@@ -124,8 +124,8 @@ static void file_that_is_no_segment_is_refused(void **state)
 	in_a_process(refused);
 }
 
-static bool becomes(bool (*is_so)(const struct token_seat *seat), const struct token_seat *seat,
-	bool wanted, uint64_t within_ns)
+static bool becomes(bool (*is_so)(struct token_seat *seat), struct token_seat *seat, bool wanted,
+	uint64_t within_ns)
 {
 	uint64_t end_ns = clock_now_ns() + within_ns;
 

@@ -165,8 +165,8 @@ static bool launches(struct tenant *tenant)
 		wait_ns = queued_ns - IN_FLIGHT_NS;
 	if (wait_ns > 0) {
 		assert_true(wait_ns >= 10 * NS_PER_US); /* nobody spins */
-		if (wait_ns > TOKEN_NAP_NS)
-			wait_ns = TOKEN_NAP_NS;
+		if (wait_ns > TOKEN_FAR_NAP_NS)
+			wait_ns = TOKEN_FAR_NAP_NS;
 		tenant->wakes_at_ns = now_ns + wait_ns + 50 * NS_PER_US;
 		return false;
 	}

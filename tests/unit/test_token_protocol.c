@@ -6,8 +6,10 @@
  */
 #include "unit.h"
 #include "base/clock.h"
+#include "base/units.h"
 #include "token/token_protocol.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define BEGIN_NS (1000 * NS_PER_S)
@@ -90,11 +92,149 @@ static void long_command_is_no_pause(void **state)
 	assert_int_equal(word_load(&segment.slots[1].v), v);
 }
 
+/* What a slot's rate should be, by the rules alone. */
+static uint32_t rate_by_rules(unsigned slot)
+{
+	uint64_t group = word_load(&segment.slots[slot].group), guaranteed = 0, weights = 0;
+	struct token_entitlement ours = {0};
+	uint64_t siblings = 1;
+
+	for (unsigned i = 0; i < MAX; i++) {
+		const struct token_slot *one = &segment.slots[i];
+		struct token_entitlement has = token_unpack(word_load(&one->entitlement));
+		bool is_first = word_load(&one->group) != 0;
+		for (unsigned k = 0; k < i; k++)
+			is_first &= word_load(&segment.slots[k].group) != word_load(&one->group);
+		siblings += i != slot && word_load(&one->group) == group &&
+			    word_load(&one->wants) != TOKEN_IDLE;
+		if (!is_first)
+			continue;
+		guaranteed += has.guarantee_ppm;
+		weights += has.guarantee_ppm == 0 ? has.weight : 0;
+		if (word_load(&one->group) == group)
+			ours = has;
+	}
+	uint64_t left = guaranteed < PPM_WHOLE ? PPM_WHOLE - guaranteed : 0;
+	left = weights == 0 ? 0 : left > 10000 ? left : 10000;
+	uint64_t whole = PPM_WHOLE - left, rate = ours.guarantee_ppm;
+	if (rate == 0)
+		rate = weights > 0 ? left * ours.weight / weights : PPM_WHOLE;
+	else if (guaranteed > whole)
+		rate = rate * whole / guaranteed;
+	rate /= siblings;
+	return rate > 0 ? (uint32_t)rate : 1;
+}
+
+static bool has_latency_by_rules(unsigned slot)
+{
+	bool has = false;
+
+	for (unsigned i = 0; i < MAX; i++)
+		has |= i != slot && word_load(&segment.slots[i].group) != 0 &&
+		       token_unpack(word_load(&segment.slots[i].entitlement)).class ==
+			       TOKEN_LATENCY;
+	return has;
+}
+
+static struct token_entitlement draw(void)
+{
+	return (struct token_entitlement){
+		.guarantee_ppm = random() % 2 == 0 ? (uint32_t)random() % 400000 : 0,
+		.weight = 1 + (uint32_t)random() % 10000,
+		.class = random() % 16 == 0 ? TOKEN_LATENCY : TOKEN_BATCH,
+	};
+}
+
+/* Tenants come, go, want, and ask for something else, in groups and alone. */
+static void rates_are_as_of_the_last_change(void **state)
+{
+	(void)state;
+	srandom(7);
+	for (unsigned step = 0; step < 3000; step++) {
+		unsigned slot = (unsigned)random() % MAX;
+		struct token_entitlement entitlement = draw();
+		if (word_load(&segment.slots[slot].group) == 0) {
+			enter(slot, random() % 2 == 0 ? 1 + (uint64_t)random() % 20 : 0, 1);
+			token_change(&seats[slot], &entitlement);
+		} else if (random() % 2 == 0) {
+			token_change(&seats[slot], &entitlement);
+		} else if (random() % 3 > 0) {
+			(void)ask(&seats[slot], BEGIN_NS + step);
+		} else {
+			token_clear(&segment, slot);
+		}
+		unsigned other = (unsigned)random() % MAX;
+		if (word_load(&segment.slots[other].group) == 0)
+			continue;
+		assert_int_equal(token_rate_ppm(&seats[other]), rate_by_rules(other));
+		assert_int_equal(token_has_latency(&seats[other]), has_latency_by_rules(other));
+	}
+}
+
+/* Full of anything, also of groups that all fall on one place, and while it changes. */
+static void damaged_slots_give_some_rate(void **state)
+{
+	struct token_seat *seat = enter(5, 0, 300000);
+
+	(void)state;
+	srandom(8);
+	word_store(&segment.slots_used, UINT64_MAX);
+	for (unsigned round = 0; round < 100; round++) {
+		for (unsigned i = 0; i < MAX; i++) {
+			word_store(&segment.slots[i].group,
+				i == 5 ? 77 : (uint64_t)random() << 32 | (round & 1));
+			word_store(&segment.slots[i].entitlement, (uint64_t)random() << 20);
+		}
+		word_store(&segment.changes, (uint64_t)random());
+		assert_in_range(token_rate_ppm(seat), 1, PPM_WHOLE);
+	}
+}
+
+/* A hundred wait, each with more used than the one before it; the first has the token. */
+static void wait_in_a_row(void)
+{
+	for (unsigned i = 0; i < 100; i++)
+		enter(i, 0, 10000);
+	for (unsigned i = 0; i < 100; i++)
+		(void)ask(&seats[i], BEGIN_NS);
+	for (unsigned i = 0; i < 100; i++)
+		token_bill(&seats[i], (int64_t)i * 10000);
+	assert_true(token_is_held(&seats[0]));
+}
+
+static void who_is_far_behind_sleeps_longer(void **state)
+{
+	(void)state;
+	wait_in_a_row();
+	token_publish(&seats[0], 0, BEGIN_NS + NS_PER_S, BEGIN_NS);
+	for (unsigned i = 1; i < 100; i++) {
+		uint64_t nap_ns = ask(&seats[i], BEGIN_NS);
+		assert_int_equal(nap_ns, i <= 8 ? TOKEN_NAP_NS : TOKEN_FAR_NAP_NS);
+	}
+}
+
+/* Whoever sleeps longer is not taken for stopped, and takes the token when nobody else is there. */
+static void last_of_many_takes_what_the_dead_leave(void **state)
+{
+	uint64_t now_ns = BEGIN_NS;
+
+	(void)state;
+	wait_in_a_row();
+	uint64_t end_ns = BEGIN_NS + 100 * NS_PER_MS;
+	while (!token_is_held(&seats[99]) && now_ns < end_ns)
+		now_ns += ask(&seats[99], now_ns);
+	assert_true(now_ns < BEGIN_NS + TOKEN_STALE_NS + 2 * TOKEN_FAR_NAP_NS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(stopped_while_it_asks_has_no_old_claims, setup),
 		cmocka_unit_test_setup(long_command_is_no_pause, setup),
+		cmocka_unit_test_setup(rates_are_as_of_the_last_change, setup),
+		cmocka_unit_test_setup(damaged_slots_give_some_rate, setup),
+		cmocka_unit_test_setup(who_is_far_behind_sleeps_longer, setup),
+		cmocka_unit_test_setup(last_of_many_takes_what_the_dead_leave, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
