@@ -29,24 +29,33 @@ static bool is_later(uint64_t a, uint64_t b)
 	return (int64_t)(a - b) > 0;
 }
 
-/* GPU time that others have used until now: not what they still have on the device. */
-static uint64_t others_used_ns(struct device *dev, uint64_t now_ns)
+/* What other processes have on the device. */
+struct others {
+	uint64_t used_ns;    /* GPU time, until now: not what should still run */
+	uint64_t last_at_ns; /* when they last had it: now, or when all of it should have ended */
+};
+
+static struct others look_at_others(struct device *dev, uint64_t now_ns)
 {
 	if (dev->token == NULL)
-		return 0;
+		return (struct others){0};
 	uint64_t drain_ns = token_others_drain_ns(dev->token, now_ns);
 	uint64_t left_ns = drain_ns > now_ns ? drain_ns - now_ns : 0;
-	return token_others_used_ns(dev->token) - left_ns;
+	return (struct others){
+		.used_ns = token_others_used_ns(dev->token) - left_ns,
+		.last_at_ns = drain_ns < now_ns ? drain_ns : now_ns,
+	};
 }
 
-/* The same until the command ended. It may have been a while ago, in which the device was theirs.
- */
+/* What they had used when the command ended. That may have been a while ago: since then the device
+ * was theirs. */
 static uint64_t others_at_end_ns(const struct flight *flight, const struct meter_reading *reading,
-	uint64_t others_ns, uint64_t now_ns)
+	const struct others *others)
 {
-	uint64_t since_ns = now_ns - (reading->end_ns > flight->running_ns ? reading->end_ns
-									   : flight->running_ns);
-	uint64_t at_end_ns = others_ns - since_ns;
+	uint64_t end_ns =
+		reading->end_ns > flight->running_ns ? reading->end_ns : flight->running_ns;
+	uint64_t since_ns = others->last_at_ns > end_ns ? others->last_at_ns - end_ns : 0;
+	uint64_t at_end_ns = others->used_ns - since_ns;
 
 	return is_later(at_end_ns, flight->others_running_ns) ? at_end_ns
 							      : flight->others_running_ns;
@@ -55,14 +64,12 @@ static uint64_t others_at_end_ns(const struct flight *flight, const struct meter
 /* GPU time of others that its measurement may contain. Of several that run beside each other each
  * is billed for what no other covered, and contains of others' time what has been used since the
  * end of what these covered. */
-static uint64_t beside_ns(struct device *dev, const struct flight *flight,
-	const struct meter_reading *reading, uint64_t others_ns, uint64_t now_ns)
+static uint64_t beside_ns(const struct flight *flight, const struct meter_reading *reading,
+	const struct others *others)
 {
-	uint64_t until_ns = others_at_end_ns(flight, reading, others_ns, now_ns);
+	uint64_t until_ns = others_at_end_ns(flight, reading, others);
 	uint64_t since_ns = flight->others_ns;
 
-	if (dev->token == NULL)
-		return 0;
 	if (flight->is_dense) {
 		if (is_later(flight->meter->others_covered_ns, since_ns))
 			since_ns = flight->meter->others_covered_ns;
@@ -95,7 +102,7 @@ struct flight *flights_begin(
 		.predicted_ns = predicted_ns,
 		.admitted_ns = now_ns,
 		.running_ns = now_ns,
-		.others_ns = others_used_ns(dev, now_ns),
+		.others_ns = look_at_others(dev, now_ns).used_ns,
 	};
 	*dev->newest_next = flight;
 	flight->others_running_ns = flight->others_ns;
@@ -282,9 +289,9 @@ static void predict_again(struct device *dev, const struct flight *ended, uint64
 }
 
 static void settle(struct device *dev, struct costs *costs, const struct flight *flight,
-	const struct meter_reading *reading, uint64_t others_used_ns, uint64_t now_ns)
+	const struct meter_reading *reading, const struct others *others, uint64_t now_ns)
 {
-	uint64_t others_ns = beside_ns(dev, flight, reading, others_used_ns, now_ns);
+	uint64_t others_ns = beside_ns(flight, reading, others);
 	uint64_t used_ns = likely_ns(costs, flight, reading, others_ns);
 	int64_t beyond_ns = sampled_ns(flight, used_ns, flight->gaps.doubt_ns + others_ns, now_ns) -
 			    (int64_t)flight->predicted_ns;
@@ -304,9 +311,11 @@ void flights_harvest(
 	struct device *dev, struct costs *costs, unsigned most_running, uint64_t now_ns)
 {
 	struct meter_reading reading;
-	uint64_t others_ns = dev->oldest != NULL ? others_used_ns(dev, now_ns) : 0;
+	struct others others = {0};
 	unsigned running = 0;
 
+	if (dev->oldest != NULL)
+		others = look_at_others(dev, now_ns);
 	for (struct flight **link = &dev->oldest; *link != NULL && running < most_running;) {
 		struct flight *flight = *link;
 		if (!flight->is_submitted || flight->meter->is_ending) {
@@ -318,11 +327,11 @@ void flights_harvest(
 		case METER_RUNNING:
 			running++;
 			flight->running_ns = now_ns;
-			flight->others_running_ns = others_ns;
+			flight->others_running_ns = others.used_ns;
 			link = &flight->next;
 			break;
 		case METER_DONE:
-			settle(dev, costs, flight, &reading, others_ns, now_ns);
+			settle(dev, costs, flight, &reading, &others, now_ns);
 			end_flight(dev, link);
 			dev->moved_at_ns = now_ns;
 			break;

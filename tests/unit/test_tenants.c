@@ -86,6 +86,25 @@ static void shares_hold_soon_after_a_common_start(void **state)
 	}
 }
 
+/* The last of what the queue has on the device runs beside the first of them in each turn, and then
+ * the device is idle. What is billed of them is theirs alone. */
+static void short_kernels_that_are_waited_for_get_their_share(void **state)
+{
+	double used[TENANTS_MAX];
+
+	for (uint64_t think_ns = 0; think_ns < 40 * NS_PER_US; think_ns += 10 * NS_PER_US) {
+		setup(state);
+		tenants_add(70, NS_PER_MS);
+		struct tenant *waits = tenants_add(10, 100 * NS_PER_US);
+		waits->syncs = true;
+		waits->think_ns = think_ns;
+		tenants_run(NS_PER_S / 2);
+		tenants_measure(4 * NS_PER_S, used);
+		assert_near(used[0], 70, 0.5);
+		assert_near(used[1], 10, 0.5);
+	}
+}
+
 /* A device on which eight of their kernels fit at once, or one and most of the next, or one: what
  * they cover together is their GPU time, of which nothing is their neighbour's. */
 static void eight_streams_beside_a_queue_get_their_share(void **state)
@@ -120,6 +139,7 @@ int main(void)
 		cmocka_unit_test_setup(long_kernels_beside_short_ones_lose_nothing, setup),
 		cmocka_unit_test_setup(others_run_on_when_a_kernel_hangs, setup),
 		cmocka_unit_test_setup(shares_hold_soon_after_a_common_start, setup),
+		cmocka_unit_test_setup(short_kernels_that_are_waited_for_get_their_share, setup),
 		cmocka_unit_test_setup(eight_streams_beside_a_queue_get_their_share, setup),
 	};
 
