@@ -153,7 +153,7 @@ static enum mechanism_company company_at(unsigned device)
 
 	if (seat == NULL)
 		return MECHANISM_BESIDE_UNSEEN;
-	return token_has_others(seat) ? MECHANISM_BESIDE_OTHERS : MECHANISM_ALONE;
+	return token_sees_others(seat) ? MECHANISM_BESIDE_OTHERS : MECHANISM_ALONE;
 }
 
 /* What was decided at the start is looked at again with those who are there now. One that has died

@@ -92,8 +92,10 @@ void token_change(struct token_seat *seat, const struct token_entitlement *entit
 /* What a slot's owner left is gone. By who holds the slot's lock. */
 void token_clear(struct token_segment *segment, unsigned slot);
 
-/* True where another process is a tenant of the device. */
+/* True where another process is a tenant of the device. The second looks at each slot instead of
+ * what is kept in the seat, and may be asked beside all that goes on there. */
 bool token_has_others(struct token_seat *seat);
+bool token_sees_others(const struct token_seat *seat);
 /* True where one of these is of class latency. */
 bool token_has_latency(struct token_seat *seat);
 

@@ -87,6 +87,15 @@ bool token_has_others(struct token_seat *seat)
 	return sums_of(seat)->has_others;
 }
 
+bool token_sees_others(const struct token_seat *seat)
+{
+	for (unsigned i = 0, used = slots_used(seat->segment); i < used; i++) {
+		if (i != seat->slot && is_tenant(&seat->segment->slots[i]))
+			return true;
+	}
+	return false;
+}
+
 bool token_has_latency(struct token_seat *seat)
 {
 	return sums_of(seat)->has_latency;

@@ -87,6 +87,7 @@ static void alone(void)
 	MUST(stat(path, &info) == 0 && info.st_size == sizeof(struct token_segment));
 	MUST((info.st_mode & 0777) == 0600); /* also of root */
 	MUST(token_join(DEVICE) == seat && seat->slot == 0 && !token_has_others(seat));
+	MUST(!token_sees_others(seat));
 	MUST(token_rate_ppm(seat) == 300000);
 	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0 && token_is_held(seat));
 	struct token_entitlement wanted = {200000, 9, TOKEN_LATENCY, true}, found;
@@ -146,6 +147,7 @@ static void killed(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		struct token_seat *own = token_join(DEVICE);
 		MUST(own != NULL && own->slot != slot && token_has_others(own));
+		MUST(token_sees_others(own));
 		MUST(token_ask(own, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0);
 		token_publish(own, 0, clock_now_ns() + 3600 * NS_PER_S, clock_now_ns());
 		for (;;)
