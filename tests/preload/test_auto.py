@@ -55,7 +55,7 @@ class Auto(harness.Case):
         used = {row["pid"]: row["gpu_time_ns"] for row in self.machine.account()["processes"]}
         return used.get(process.pid, 0)
 
-    def use(self, *processes, seconds=1.5):
+    def use(self, *processes, seconds=1):
         """Of the time, in percent, from a little later on."""
         time.sleep(BURST_S)
         before, began = [self.used_ns(process) for process in processes], time.monotonic()

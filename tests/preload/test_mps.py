@@ -130,7 +130,7 @@ class Mps(harness.Case):
     def test_share_of_a_static_partition_is_time_within_it_without_turns(self):
         """Halves of the device that a percentage makes here. With turns each had half of the time."""
         self.machine = self.machine_with(mps=1, mps_percentage=50)
-        found = self.use("70%", "60%", variables={"CUDA_MPS_SM_PARTITION": "GPU-1/a"})
+        found = self.use("70%", "60%", span_s=2, variables={"CUDA_MPS_SM_PARTITION": "GPU-1/a"})
         print(f"70 and 60 % of halves: {found[0]:.2f} + {found[1]:.2f}")
         self.assertLess(abs(found[0] - 35), 2, found)
         self.assertLess(abs(found[1] - 30), 2, found)
