@@ -15,10 +15,25 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <string.h>
 
 static bool make_event(CUevent *ret_event)
 {
 	return driver_real.cuEventCreate(ret_event, CU_EVENT_DISABLE_TIMING) == CUDA_SUCCESS;
+}
+
+/* Goes on in forked children. */
+static _Atomic uint64_t lives;
+
+/* Where the calling thread's lane was found last. */
+static __thread struct {
+	uint64_t life;
+	CUstream stream;
+} own __attribute__((tls_model("initial-exec")));
+
+static void begin_life(struct lanes *lanes)
+{
+	atomic_store(&lanes->life, atomic_fetch_add(&lives, 1) + 1);
 }
 
 bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
@@ -61,6 +76,15 @@ bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
 	return true;
 }
 
+static void leave_all(struct lanes *lanes)
+{
+	for (unsigned i = 0; i < lanes->lane_count; i++)
+		lanes->lanes[i] = (struct lane){0};
+	memset(lanes->rows, 0, sizeof(lanes->rows));
+	lanes->lane_count = lanes->working = 0;
+	begin_life(lanes);
+}
+
 void lanes_clear(struct lanes *lanes)
 {
 	lock_take(&lanes->lock);
@@ -69,9 +93,8 @@ void lanes_clear(struct lanes *lanes)
 			continue;
 		driver_real.cuEventDestroy_v2(lanes->lanes[i].event);
 		driver_real.cuStreamDestroy_v2(lanes->lanes[i].stream);
-		lanes->lanes[i] = (struct lane){0};
 	}
-	lanes->lane_count = 0;
+	leave_all(lanes);
 	lock_drop(&lanes->lock);
 }
 
@@ -88,9 +111,7 @@ void lanes_close(struct lanes *lanes)
 void lanes_drop(struct lanes *lanes)
 {
 	lock_take(&lanes->lock);
-	for (unsigned i = 0; i < lanes->lane_count; i++)
-		lanes->lanes[i] = (struct lane){0};
-	lanes->lane_count = 0;
+	leave_all(lanes);
 	lanes->primary = NULL;
 	lanes->green = NULL;
 	lanes->green_context = NULL;
@@ -112,13 +133,41 @@ static struct lane *free_place(struct lanes *lanes)
 	return lanes->lane_count < LANES_MAX ? &lanes->lanes[lanes->lane_count++] : NULL;
 }
 
+/* Streams are addresses of some hundred bytes each. */
+static uint16_t *row_of(struct lanes *lanes, CUstream stream)
+{
+	uint64_t mixed = (uint64_t)(uintptr_t)stream * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &lanes->rows[mixed >> (64 - LANES_ROW_BITS)];
+}
+
 static struct lane *find(struct lanes *lanes, CUstream stream)
 {
-	for (unsigned i = 0; i < lanes->lane_count && stream != NULL; i++) {
-		if (lanes->lanes[i].stream == stream)
-			return &lanes->lanes[i];
+	for (uint16_t i = *row_of(lanes, stream); i != 0; i = lanes->lanes[i - 1].next) {
+		if (lanes->lanes[i - 1].stream == stream)
+			return &lanes->lanes[i - 1];
 	}
 	return NULL;
+}
+
+static void enter(struct lanes *lanes, struct lane *lane)
+{
+	uint16_t *row = row_of(lanes, lane->stream);
+
+	lane->next = *row;
+	*row = (uint16_t)(lane - lanes->lanes + 1);
+}
+
+static void leave(struct lanes *lanes, struct lane *lane)
+{
+	uint16_t *link = row_of(lanes, lane->stream);
+	uint16_t number = (uint16_t)(lane - lanes->lanes + 1);
+
+	while (*link != number)
+		link = &lanes->lanes[*link - 1].next;
+	*link = lane->next;
+	lanes->working -= lane->has_work ? 1 : 0;
+	*lane = (struct lane){0};
 }
 
 /* With the lock held. */
@@ -137,6 +186,7 @@ static CUresult add_lane(
 		return result;
 	}
 	*place = lane;
+	enter(lanes, place);
 	*ret_stream = lane.stream;
 	return CUDA_SUCCESS;
 }
@@ -166,26 +216,34 @@ bool lanes_blocks(struct lanes *lanes, CUstream stream)
 	return blocks;
 }
 
-CUstream lanes_of_thread(struct lanes *lanes)
+/* With the lock held. */
+static CUstream find_or_add_own(struct lanes *lanes)
 {
 	const void *thread = (const void *)pthread_self();
 	CUstream stream = NULL;
 
-	lock_take(&lanes->lock);
-	for (unsigned i = 0; i < lanes->lane_count && stream == NULL; i++) {
+	for (unsigned i = 0; i < lanes->lane_count; i++) {
 		if (lanes->lanes[i].stream != NULL && lanes->lanes[i].thread == thread)
-			stream = lanes->lanes[i].stream;
+			return lanes->lanes[i].stream;
 	}
-	if (stream == NULL) {
-		int cancelled = cancel_hold();
-		CUstreamCaptureMode mode = relax_capture();
-		if (add_lane(lanes, &stream, 0, thread) != CUDA_SUCCESS)
-			stream = NULL;
-		restore_capture(mode);
-		cancel_restore(cancelled);
-	}
-	lock_drop(&lanes->lock);
+	int cancelled = cancel_hold();
+	CUstreamCaptureMode mode = relax_capture();
+	if (add_lane(lanes, &stream, 0, thread) != CUDA_SUCCESS)
+		stream = NULL;
+	restore_capture(mode);
+	cancel_restore(cancelled);
 	return stream;
+}
+
+CUstream lanes_of_thread(struct lanes *lanes)
+{
+	if (own.stream != NULL && own.life == atomic_load(&lanes->life))
+		return own.stream;
+	lock_take(&lanes->lock);
+	own.stream = find_or_add_own(lanes);
+	own.life = atomic_load(&lanes->life);
+	lock_drop(&lanes->lock);
+	return own.stream;
 }
 
 static void note(struct lanes *lanes, CUresult result)
@@ -266,13 +324,20 @@ static void wait_for_whole(struct lanes *lanes)
 	leave_primary(is_entered);
 }
 
+static void note_work(struct lanes *lanes, struct lane *lane)
+{
+	lanes->working += lane->has_work ? 0 : 1;
+	lane->has_work = true;
+}
+
 static void wait_for_lanes(struct lanes *lanes)
 {
-	for (unsigned i = 0; i < lanes->lane_count; i++) {
+	for (unsigned i = 0; i < lanes->lane_count && lanes->working != 0; i++) {
 		struct lane *lane = &lanes->lanes[i];
 		if (lane->stream == NULL || !lane->has_work || is_capturing(lanes, lane->stream))
 			continue;
 		lane->has_work = false;
+		lanes->working--;
 		lanes->legacy_work++;
 		wait_for(lanes, lanes->legacy, lane->stream, lane->event);
 	}
@@ -304,7 +369,7 @@ static void order_lane(struct lanes *lanes, struct lane *lane)
 		}
 		lane->is_behind = false;
 	}
-	lane->has_work = true;
+	note_work(lanes, lane);
 }
 
 void lanes_order(struct lanes *lanes, CUstream stream)
@@ -396,7 +461,7 @@ void lanes_done(struct lanes *lanes, CUstream stream)
 	lock_take(&lanes->lock);
 	struct lane *lane = find(lanes, stream);
 	if (lane != NULL)
-		lane->has_work = true;
+		note_work(lanes, lane);
 	else if (stream != NULL && lanes->legacy == stream)
 		lanes->legacy_work++;
 	lock_drop(&lanes->lock);
@@ -430,7 +495,7 @@ void lanes_forget(struct lanes *lanes, CUstream stream)
 			wait_for(lanes, lanes->legacy, stream, lane->event);
 		lanes->legacy_work += lane->has_work ? 1 : 0;
 		driver_real.cuEventDestroy_v2(lane->event);
-		*lane = (struct lane){0};
+		leave(lanes, lane);
 	}
 	lock_drop(&lanes->lock);
 }

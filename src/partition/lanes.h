@@ -23,13 +23,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LANES_MAX 16384u /* blocking streams and threads' default streams of one device */
+#define LANES_MAX      16384u /* blocking streams and threads' default streams of one device */
+#define LANES_ROW_BITS 12     /* two to the power of so many rows, by which they are found */
 
 /* One stream that blocks on the legacy stream. */
 struct lane {
 	CUstream stream;    /* NULL: the place is free */
 	const void *thread; /* whose default stream it is; NULL: one that the program made */
 	CUevent event;
+	uint16_t next;           /* of its row: a place and 1; 0: the last */
 	uint64_t has_waited_for; /* work of the legacy stream */
 	bool has_work;           /* for which the legacy stream has not waited */
 	bool is_behind;          /* the thread's own default stream has had work since */
@@ -45,10 +47,13 @@ struct lanes {
 	CUevent legacy_event, whole_event;
 	uint64_t legacy_work, whole_work; /* calls so far */
 	uint64_t legacy_waited_for;       /* work of the whole stream */
-	uint64_t whole_waited_for;   /* work of the legacy stream, with all it has waited for */
-	struct lane *lanes;          /* LANES_MAX places; stays when the partition goes */
-	_Atomic unsigned lane_count; /* places from here on have never been used */
-	bool is_refused;             /* the driver did not do what makes the order */
+	uint64_t whole_waited_for; /* work of the legacy stream, with all it has waited for */
+	struct lane *lanes;        /* LANES_MAX places; stays when the partition goes */
+	uint16_t rows[1u << LANES_ROW_BITS]; /* the first lane of each, by the stream; as `next` */
+	_Atomic unsigned lane_count;         /* places from here on have never been used */
+	unsigned working;                    /* lanes that have work */
+	_Atomic uint64_t life;               /* of its lanes; no other has or had the same number */
+	bool is_refused;                     /* the driver did not do what makes the order */
 	struct nodes nodes;
 };
 
