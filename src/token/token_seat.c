@@ -128,6 +128,52 @@ static const char *take_slot(int fd, struct token_place *place)
 	return NULL;
 }
 
+static bool lock_all(int fd)
+{
+	struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_OFD_SETLK, &all) == 0;
+}
+
+/* Takes the name from the file that is open, where nobody has a slot in it. */
+static void remove_free(int folder, const char *name, int fd)
+{
+	struct segment_file_id id, named;
+	int other;
+
+	if (!lock_all(fd) || !segment_file_identify(fd, &id) ||
+		(other = openat(folder, name, O_PATH | O_CLOEXEC | O_NOFOLLOW)) < 0)
+		return;
+	if (segment_file_identify(other, &named) && named.device == id.device &&
+		named.inode == id.inode)
+		(void)unlinkat(folder, name, 0);
+	close(other);
+}
+
+/* What cannot be used though it is a device's segment, by another version or by damage, stays in
+ * the way only as long as a process has a slot there. */
+static void remove_useless(const char *path)
+{
+	struct segment_header header;
+
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return;
+	if (pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
+		memcmp(header.magic, token_kind.magic, sizeof(header.magic)) == 0)
+		remove_free(AT_FDCWD, path, fd);
+	close(fd);
+}
+
+/* Another may have been faster to put one there that can be used. */
+static bool open_usable(const char *path, int *ret_fd, const char **ret_reason)
+{
+	if (segment_file_open(path, &token_kind, ret_fd, ret_reason))
+		return true;
+	remove_useless(path);
+	return segment_file_open(path, &token_kind, ret_fd, ret_reason);
+}
+
 /* Whoever removes an unused segment holds the locks of all its slots meanwhile. So one that has its
  * name after we have a slot keeps it. */
 static const char *try_take(const char *path, struct token_place *place)
@@ -135,7 +181,7 @@ static const char *try_take(const char *path, struct token_place *place)
 	const char *reason;
 	int fd;
 
-	if (!segment_file_open(path, &token_kind, &fd, &reason))
+	if (!open_usable(path, &fd, &reason))
 		return reason;
 	reason = take_slot(fd, place);
 	close(fd);
@@ -146,31 +192,16 @@ static const char *try_take(const char *path, struct token_place *place)
 	return is_removed;
 }
 
-static bool lock_all(int fd)
-{
-	struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	return fcntl(fd, F_OFD_SETLK, &all) == 0;
-}
-
 static void remove_unused(int folder, const char *name)
 {
-	struct segment_file_id id, named;
 	struct stat info;
-	int other;
 
 	int fd = openat(folder, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return;
 	if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
-		info.st_mtime + YOUNGEST_S <= time(NULL) && lock_all(fd) &&
-		segment_file_identify(fd, &id) &&
-		(other = openat(folder, name, O_PATH | O_CLOEXEC | O_NOFOLLOW)) >= 0) {
-		if (segment_file_identify(other, &named) && named.device == id.device &&
-			named.inode == id.inode)
-			(void)unlinkat(folder, name, 0);
-		close(other);
-	}
+		info.st_mtime + YOUNGEST_S <= time(NULL))
+		remove_free(folder, name, fd);
 	close(fd);
 }
 

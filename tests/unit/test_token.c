@@ -125,6 +125,75 @@ static void file_that_is_no_segment_is_refused(void **state)
 	in_a_process(refused);
 }
 
+static void write_header(uint32_t version, uint32_t bytes)
+{
+	struct segment_header header = {.version = version,
+		.size = sizeof(struct token_segment),
+		.slot_count = TOKEN_SLOTS,
+		.device_count = 1};
+
+	memcpy(header.magic, "cuslice\t", sizeof(header.magic));
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	MUST(fd >= 0 && ftruncate(fd, bytes) == 0);
+	MUST(pwrite(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) && close(fd) == 0);
+}
+
+static uint32_t version_there(void)
+{
+	struct segment_header header = {0};
+	int fd = open(path, O_RDONLY);
+
+	MUST(fd >= 0 && pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header));
+	close(fd);
+	return header.version;
+}
+
+/* As a process of the other version has one: in any slot of its own. */
+static int hold(off_t slot)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1};
+	int fd = open(path, O_RDWR);
+
+	MUST(fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0);
+	return fd;
+}
+
+static void left_by_another_version(void)
+{
+	write_header(TOKEN_VERSION - 1, sizeof(struct token_segment));
+	(void)join();
+	MUST(version_there() == TOKEN_VERSION);
+}
+
+static void left_cut(void)
+{
+	write_header(TOKEN_VERSION, 4096);
+	(void)join();
+}
+
+static void used_by_another_version(void)
+{
+	write_header(TOKEN_VERSION + 1, sizeof(struct token_segment));
+	(void)hold(200);
+	MUST(freopen("/dev/null", "w", stderr) != NULL); /* it is said once */
+	MUST(token_init());
+	token_name_device(DEVICE, path, &request);
+	MUST(token_join(DEVICE) == NULL && version_there() == TOKEN_VERSION + 1);
+}
+
+static void what_another_version_left_is_replaced(void **state)
+{
+	(void)state;
+	in_a_process(left_by_another_version);
+	in_a_process(left_cut);
+}
+
+static void what_another_version_uses_is_respected(void **state)
+{
+	(void)state;
+	in_a_process(used_by_another_version);
+}
+
 static bool becomes(bool (*is_so)(struct token_seat *seat), struct token_seat *seat, bool wanted,
 	uint64_t within_ns)
 {
@@ -311,6 +380,8 @@ int main(void)
 		cmocka_unit_test(entitlement_survives_packing_and_is_clamped),
 		CASE(member_alone_has_it_all),
 		CASE(file_that_is_no_segment_is_refused),
+		CASE(what_another_version_left_is_replaced),
+		CASE(what_another_version_uses_is_respected),
 		CASE(dead_holder_is_cleared_by_the_others_thread),
 		CASE(damage_of_one_that_has_gone_is_mended),
 		CASE(bell_wakes_who_sleeps_on_it),
