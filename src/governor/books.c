@@ -14,6 +14,9 @@
 /* The same beside other processes: that much their turn comes later. */
 #define IN_FLIGHT_SHARED_NS         NS_PER_MS
 #define IN_FLIGHT_BESIDE_LATENCY_NS (500 * NS_PER_US)
+/* The same beside one that waits for each of its commands: it comes back from each gap to what we
+ * have on the device then. Just enough for us to wake up before it has ended. */
+#define IN_FLIGHT_BESIDE_GAPS_NS (100 * NS_PER_US)
 /* Commands mostly end in order; a few that have not must not cost a query each at every launch.
  * Before a launch waits, all are asked. */
 #define MAX_RUNNING_SEEN 4
@@ -112,15 +115,19 @@ void books_settle_credit(struct device *dev, uint64_t now_ns)
 }
 
 /* Looks who else is at the device. */
-static void look_around(struct device *dev)
+static void look_around(struct device *dev, uint64_t now_ns)
 {
 	dev->in_flight_most_ns = IN_FLIGHT_NS;
 	dev->is_shared = dev->token != NULL && token_has_others(dev->token);
 	if (!dev->is_shared)
 		return;
-	dev->in_flight_most_ns = !dev->terms.is_latency && token_has_latency(dev->token)
-					 ? IN_FLIGHT_BESIDE_LATENCY_NS
-					 : IN_FLIGHT_SHARED_NS;
+	dev->in_flight_most_ns = IN_FLIGHT_SHARED_NS;
+	if (dev->terms.is_latency)
+		return;
+	if (token_has_latency(dev->token))
+		dev->in_flight_most_ns = IN_FLIGHT_BESIDE_LATENCY_NS;
+	if (token_expects_back(dev->token, now_ns))
+		dev->in_flight_most_ns = IN_FLIGHT_BESIDE_GAPS_NS;
 }
 
 bool books_may_hang(const struct device *dev, uint64_t now_ns)
@@ -203,21 +210,21 @@ void books_update(struct device *dev, bool has_waited, uint64_t now_ns)
 	shares_fill(dev, dev->number, now_ns);
 	read_terms(dev, dev->bucket.share_ppm);
 	forgive(dev);
-	look_around(dev);
+	look_around(dev, now_ns);
 	books_report(dev, now_ns);
 }
 
 /* By the clock, or by the flights that have not ended, of which the oldest has run since it was let
- * go, or since the one before was seen to end. */
+ * go, or since the one before ended. */
 uint64_t books_remaining_ns(const struct device *dev, uint64_t now_ns)
 {
 	int64_t draining_ns = dev->drained_at_ns - (int64_t)now_ns;
 	uint64_t remaining_ns = dev->in_flight_ns;
 
 	if (dev->oldest != NULL) {
-		uint64_t since_ns = dev->oldest->admitted_ns > dev->moved_at_ns
+		uint64_t since_ns = dev->oldest->admitted_ns > dev->ended_at_ns
 					    ? dev->oldest->admitted_ns
-					    : dev->moved_at_ns;
+					    : dev->ended_at_ns;
 		uint64_t ran_ns = now_ns > since_ns ? now_ns - since_ns : 0;
 		remaining_ns -=
 			ran_ns < dev->oldest->predicted_ns ? ran_ns : dev->oldest->predicted_ns;

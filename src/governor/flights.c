@@ -63,14 +63,15 @@ static uint64_t others_at_end_ns(const struct flight *flight, const struct meter
 
 /* GPU time of others that its measurement may contain. Of several that run beside each other each
  * is billed for what no other covered, and contains of others' time what has been used since the
- * end of what these covered. */
+ * end of what these covered. Of one by itself it is the most that may be: the device need not have
+ * been theirs all the time since it ended, and what is not taken off is believed to be its own. */
 static uint64_t beside_ns(const struct flight *flight, const struct meter_reading *reading,
 	const struct others *others)
 {
-	uint64_t until_ns = others_at_end_ns(flight, reading, others);
-	uint64_t since_ns = flight->others_ns;
+	uint64_t until_ns = others->used_ns, since_ns = flight->others_ns;
 
 	if (flight->is_dense) {
+		until_ns = others_at_end_ns(flight, reading, others);
 		if (is_later(flight->meter->others_covered_ns, since_ns))
 			since_ns = flight->meter->others_covered_ns;
 		if (is_later(until_ns, since_ns))
@@ -332,6 +333,7 @@ void flights_harvest(
 			break;
 		case METER_DONE:
 			settle(dev, costs, flight, &reading, &others, now_ns);
+			dev->ended_at_ns = flight->is_dense ? now_ns : reading.end_ns;
 			end_flight(dev, link);
 			dev->moved_at_ns = now_ns;
 			break;

@@ -91,7 +91,8 @@ struct device {
 	unsigned joined_count;
 
 	uint64_t in_flight_ns; /* predicted, of all flights */
-	uint64_t moved_at_ns;  /* when a flight last ended, or went first */
+	uint64_t moved_at_ns;  /* when a flight was last seen to have ended, or went first */
+	uint64_t ended_at_ns;  /* when that was; of flights beside each other, when it was seen */
 	uint64_t forced_at_ns; /* when a launch last went past others that had stalled */
 	struct flight *oldest, **newest_next; /* in order of admission */
 	struct flight *spare;

@@ -173,8 +173,8 @@ static bool goes_at_once(struct device *dev, uint64_t now_ns)
 
 /* Beside other processes: lets it wait for the token too, unless it goes at once. Whoever has no
  * GPU time left does not want it, nor does one that waits behind a command which may hang. */
-static void ask_others(
-	struct device *dev, struct decision *decision, bool *is_wanting, uint64_t now_ns)
+static void ask_others(struct device *dev, const struct command *command, struct decision *decision,
+	bool *is_wanting, uint64_t now_ns)
 {
 	unsigned ring = TOKEN_NO_SLOT;
 	bool wants = !decision->is_for_time && !books_may_hang(dev, now_ns) &&
@@ -185,7 +185,8 @@ static void ask_others(
 	*is_wanting = wants;
 	dev->is_denied = false;
 	if (wants) {
-		uint64_t pause_ns = token_ask(dev->token, want_of(dev), now_ns, &ring);
+		uint64_t command_ns = costs_expect(&dev->front->costs, command->key, 0);
+		uint64_t pause_ns = token_ask(dev->token, want_of(dev), command_ns, now_ns, &ring);
 		dev->is_denied = pause_ns > 0;
 		if (pause_ns > decision->pause_ns)
 			decision->pause_ns = pause_ns;
@@ -232,7 +233,7 @@ struct decision turns_wait(struct device *dev, const struct command *command, ui
 		uint32_t bell = dev->token != NULL ? token_bell(dev->token) : 0;
 		struct decision decision = decide(dev, command, *ret_now_ns);
 		if (dev->is_shared)
-			ask_others(dev, &decision, &is_wanting, *ret_now_ns);
+			ask_others(dev, command, &decision, &is_wanting, *ret_now_ns);
 		if (decision.pause_ns == 0) {
 			rest(dev, is_wanting, *ret_now_ns);
 			return decision;

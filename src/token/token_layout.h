@@ -16,7 +16,7 @@
 
 #include <stddef.h>
 
-#define TOKEN_VERSION 2u
+#define TOKEN_VERSION 3u
 #define TOKEN_SLOTS   256u
 
 /* What one process has here. Its owner writes, but for the credit, which others may revoke, and the
@@ -36,7 +36,9 @@ struct token_slot {
 
 	_Atomic uint32_t bell; /* it sleeps on this */
 	uint32_t unused_2;
-	uint64_t unused_3[7];
+	segment_word back_at_ns; /* when it last came back from a gap; 0: has worked since */
+	segment_word gap_ns;     /* how long it usually has nothing there before it launches */
+	uint64_t unused_3[5];
 };
 
 struct token_segment {
@@ -46,7 +48,8 @@ struct token_segment {
 	segment_word holder;     /* slot + 1, or 0; above 16 bits how often that has changed */
 	segment_word newest_v;   /* the greatest v that a bill has led to */
 	segment_word changes;    /* how often a tenant came, went, or asked for something else */
-	uint64_t unused[3];
+	segment_word back_at_ns; /* when anybody last came back from a gap */
+	uint64_t unused[2];
 	segment_word owners[TOKEN_SLOTS]; /* the process's number as it sees it itself; 0: free */
 	struct token_slot slots[TOKEN_SLOTS];
 };

@@ -13,6 +13,7 @@
  * TOKEN_PATIENCE_NS each time: then they go on without the token.
  */
 #include "token/token_protocol.h"
+#include "token/token_gaps.h"
 #include "token/token_slots.h"
 
 /* What a revoked credit is less by. */
@@ -25,8 +26,6 @@
 /* What others say is passed on no further than this: each puts its own behind it, so that it would
  * outlive who said it. */
 #define DRAIN_MOST_NS UINT64_C(10000000000)
-/* No v is greater: sums of two still fit. */
-#define V_MOST (UINT64_C(1) << 62)
 /* Who has wanted nothing and had nothing on the device for so long was idle. */
 #define PAUSE_NS 5000000u
 /* In terms of v. */
@@ -36,6 +35,8 @@
 /* How soon to look again at a holder that may be about to become idle, and at one that has passed
  * over its time. */
 #define LOOK_AGAIN_NS 50000u
+/* The same at one that leaves gaps and is about to launch. */
+#define GAP_AGAIN_NS 250000u
 
 /* So many who wait look again every TOKEN_NAP_NS, the others every TOKEN_FAR_NAP_NS. */
 #define NEAR 8u
@@ -62,23 +63,6 @@ struct token_entitlement token_unpack(uint64_t word)
 		.class = (word >> 56 & 1) != 0 ? TOKEN_LATENCY : TOKEN_BATCH,
 		.may_borrow = (word >> 57 & 1) != 0,
 	};
-}
-
-static uint64_t v_of(const struct token_slot *slot)
-{
-	uint64_t v = word_load(&slot->v);
-
-	return v < V_MOST ? v : V_MOST;
-}
-
-static uint64_t lesser(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t greater(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
 }
 
 /* The slot that holds the token, or TOKEN_NO_SLOT. */
@@ -146,9 +130,26 @@ void token_clear(struct token_segment *segment, unsigned index)
 	word_store(&slot->seen_at_ns, 0);
 	word_store(&slot->entitlement, 0);
 	word_store(&slot->v, 0);
+	word_store(&slot->back_at_ns, 0);
+	word_store(&slot->gap_ns, 0);
 	note_change(segment);
 	if (slot_of(holder) == index)
 		(void)swap_holder(segment, holder, TOKEN_NO_SLOT);
+}
+
+bool token_expects_back(const struct token_seat *seat, uint64_t now_ns)
+{
+	const struct token_segment *segment = seat->segment;
+
+	if (!gaps_is_anybody_back(segment, now_ns))
+		return false;
+	for (unsigned i = 0, used = slots_used(segment); i < used; i++) {
+		const struct token_slot *slot = &segment->slots[i];
+		if (i != seat->slot && is_tenant(slot) &&
+			gaps_goes_before(seat, slot, own(seat), now_ns))
+			return true;
+	}
+	return false;
 }
 
 /* GPU time in terms of v, for a process of that rate. */
@@ -327,13 +328,6 @@ static struct queue find_queue(const struct token_seat *seat, unsigned but, uint
 	return queue;
 }
 
-/* By so much v the holder goes beyond who waits. Turns get shorter with the rate of who has them,
- * not with their number. */
-static uint64_t span_of(const struct token_seat *seat, unsigned waiting)
-{
-	return seat->quantum_ns * (waiting + 1);
-}
-
 /* Who has not used its part has a claim to it, as far back as gets the token at once if it was
  * idle, and while it was not, far enough to make up for others' long commands. */
 static void limit_claim(struct token_seat *seat, uint64_t now_ns)
@@ -365,6 +359,8 @@ static void set_want(struct token_seat *seat, enum token_want want, uint64_t now
 {
 	struct token_slot *slot = own(seat);
 
+	if (word_load(&slot->wants) == TOKEN_IDLE)
+		gaps_note(seat, now_ns);
 	if (word_load(&slot->wants) == TOKEN_IDLE || !is_awake(slot, now_ns) || seat->has_paused)
 		limit_claim(seat, now_ns);
 	seat->wanted_at_ns = now_ns;
@@ -379,14 +375,35 @@ bool token_is_held(const struct token_seat *seat)
 
 /* A holder that does not want the token is idle when it has not launched for a while; one that does
  * asks again and again, unless it has stopped. In either case what it has on the device must have
- * ended. */
+ * ended. But where a gap begins when that ends, ours follows at once: not before the device has
+ * come to what the holder put behind ours, or it would wait for the new as well. */
 static uint64_t lost_at_ns(const struct token_seat *seat, const struct token_slot *slot)
 {
 	const struct token_eye *eye = &seat->eye;
 
-	if (eye->wants == TOKEN_IDLE)
+	if (eye->wants != TOKEN_IDLE)
+		return greater(word_load(&slot->seen_at_ns) + TOKEN_STALE_NS, eye->drain_ns);
+	if (!gaps_are_left(seat, slot))
 		return greater(eye->changed_at_ns, eye->drain_ns) + TOKEN_IDLE_NS;
-	return greater(word_load(&slot->seen_at_ns) + TOKEN_STALE_NS, eye->drain_ns);
+	uint64_t begins_at_ns = lesser(word_load(&own(seat)->drained_at_ns), eye->drain_ns);
+	return greater(begins_at_ns + TOKEN_OVERLAP_NS, eye->drain_ns) - TOKEN_OVERLAP_NS;
+}
+
+/* When to look again at another that holds the token until at_ns. One that leaves gaps goes without
+ * waking anybody: from the time when it can have launched, which is behind what we have there, on
+ * that is looked for. */
+static uint64_t look_at_ns(const struct token_seat *seat, const struct token_slot *slot,
+	uint64_t at_ns, uint64_t now_ns)
+{
+	uint64_t drained_at_ns = word_load(&own(seat)->drained_at_ns);
+
+	if (!gaps_are_left(seat, slot))
+		return at_ns;
+	if (seat->eye.wants == TOKEN_IDLE)
+		at_ns = lesser(at_ns, lost_at_ns(seat, slot));
+	else
+		at_ns = lesser(at_ns, drained_at_ns);
+	return at_ns > now_ns ? at_ns : now_ns + GAP_AGAIN_NS;
 }
 
 /* Its next launch goes the slow way, and asks for the token. */
@@ -425,12 +442,17 @@ static uint64_t take_or_wait(struct token_seat *seat, uint64_t holder, uint64_t 
 	/* Who should have it takes it, and if he does not, somebody does. */
 	if (queue.best != seat->slot)
 		at_ns += nap_ns;
+	else if (word_load(&own(seat)->wants) == TOKEN_ENTITLED &&
+		 gaps_goes_before(seat, own(seat), slot, now_ns))
+		at_ns = now_ns;
 	if (at_ns <= now_ns) {
 		if (!swap_holder(segment, holder, seat->slot))
 			return LOOK_AGAIN_NS;
 		revoke(slot);
 		return 0;
 	}
+	if (queue.ahead < NEAR)
+		at_ns = look_at_ns(seat, slot, at_ns, now_ns);
 	return greater(lesser(at_ns - now_ns, nap_ns), LOOK_AGAIN_NS);
 }
 
@@ -483,6 +505,9 @@ uint64_t token_turn_ns(struct token_seat *seat, uint64_t now_ns)
 	uint32_t rate_ppm = token_rate_ppm(seat);
 	uint64_t v = v_of(slot), end_v = v_of(other) + span_of(seat, queue.count);
 	end_v = greater(end_v, seat->turn_v + v_for(TURN_LEAST_NS, rate_ppm));
+	if (gaps_is_back(other, now_ns))
+		end_v = lesser(
+			end_v, v_of(other) + (gaps_is_back(slot, now_ns) ? span_of(seat, 1) : 0));
 	if (v >= end_v)
 		return 0;
 	unsigned __int128 left_ns = (unsigned __int128)(end_v - v) * rate_ppm / PPM_WHOLE;
@@ -507,9 +532,10 @@ static unsigned pass(struct token_seat *seat, uint64_t now_ns)
 	return swap_holder(seat->segment, holder, best) ? best : TOKEN_NO_SLOT;
 }
 
-uint64_t token_ask(
-	struct token_seat *seat, enum token_want want, uint64_t now_ns, unsigned *ret_ring)
+uint64_t token_ask(struct token_seat *seat, enum token_want want, uint64_t command_ns,
+	uint64_t now_ns, unsigned *ret_ring)
 {
+	seat->command_ns = command_ns;
 	*ret_ring = TOKEN_NO_SLOT;
 	set_want(seat, want, now_ns);
 	if (is_out_of_patience(seat, now_ns))
@@ -528,11 +554,14 @@ void token_rest(struct token_seat *seat, uint64_t now_ns)
 {
 	seat->waits_since_ns = 0;
 	seat->wanted_at_ns = now_ns;
+	seat->rested_used_ns = word_load(&own(seat)->used_ns);
+	seat->has_left = false;
 	word_store(&own(seat)->wants, TOKEN_IDLE);
 }
 
 unsigned token_leave(struct token_seat *seat, uint64_t now_ns)
 {
 	token_rest(seat, now_ns);
+	seat->has_left = true;
 	return pass(seat, now_ns);
 }

@@ -65,6 +65,10 @@ struct token_seat {
 	bool has_turn;           /* we held the token when we last looked */
 	uint64_t wanted_at_ns;   /* when a launch was last known to wait */
 	bool has_paused;         /* it was idle or stopped since then, and has no old claims */
+	uint64_t command_ns;     /* what the launch takes that asked last; 0: not known */
+	uint64_t rested_used_ns; /* what had been used when none waited any more */
+	bool has_left;           /* launches have waited for something else since */
+	uint64_t back_used_ns;   /* what had been used when it came back from a gap */
 	uint64_t waits_since_ns; /* for the token, or for others' work; 0: does not */
 	/* What all tenants are entitled to together, as of so many changes. */
 	struct token_sums {
@@ -99,6 +103,10 @@ bool token_sees_others(const struct token_seat *seat);
 /* True where one of these is of class latency. */
 bool token_has_latency(struct token_seat *seat);
 
+/* True where one that leaves gaps in its work (token_gaps.h) waits or is expected back, and goes
+ * before us then. */
+bool token_expects_back(const struct token_seat *seat, uint64_t now_ns);
+
 /* The part of the device that this process should get while all want it, in ppm; at least 1. */
 uint32_t token_rate_ppm(struct token_seat *seat);
 
@@ -116,17 +124,19 @@ int64_t token_take_credit(_Atomic int64_t *credit_ns);
 /* A launch wants to go: asks for the token, and hands it on where our turn is over. Returns 0 where
  * it may go, as far as others are concerned; otherwise for how long to sleep on the bell before
  * asking again. To be called again at least every TOKEN_FAR_NAP_NS for as long as the launch waits,
- * for whatever reason but its own share. want      not TOKEN_IDLE ret_ring  the slot whose bell is
- * to be rung, or TOKEN_NO_SLOT
+ * for whatever reason but its own share.
+ * want        not TOKEN_IDLE
+ * command_ns  what it should take; 0 where that is not known
+ * ret_ring    the slot whose bell is to be rung, or TOKEN_NO_SLOT
  */
-uint64_t token_ask(struct token_seat *seat, enum token_want want, uint64_t now_ns,
-	unsigned *ret_ring) MUST_CHECK;
+uint64_t token_ask(struct token_seat *seat, enum token_want want, uint64_t command_ns,
+	uint64_t now_ns, unsigned *ret_ring) MUST_CHECK;
 
 /* No launch waits any more. The token stays where it is: the next launch may come at once. */
 void token_rest(struct token_seat *seat, uint64_t now_ns);
 
-/* No launch will go for a while: hands the token on. Returns the slot whose bell is to be rung, or
- * TOKEN_NO_SLOT. */
+/* Launches wait for something else, and none will go for a while: hands the token on. Returns the
+ * slot whose bell is to be rung, or TOKEN_NO_SLOT. */
 unsigned token_leave(struct token_seat *seat, uint64_t now_ns) MUST_CHECK;
 
 bool token_is_held(const struct token_seat *seat);

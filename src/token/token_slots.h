@@ -9,6 +9,19 @@
 #include "base/units.h"
 #include "token/token_protocol.h"
 
+/* No v is greater: sums of two still fit. */
+#define V_MOST (UINT64_C(1) << 62)
+
+static inline uint64_t lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t greater(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static inline unsigned slots_used(const struct token_segment *segment)
 {
 	uint64_t used = word_load(&segment->slots_used);
@@ -24,6 +37,18 @@ static inline struct token_slot *own(const struct token_seat *seat)
 static inline bool is_tenant(const struct token_slot *slot)
 {
 	return word_load(&slot->group) != 0;
+}
+
+static inline uint64_t v_of(const struct token_slot *slot)
+{
+	return lesser(word_load(&slot->v), V_MOST);
+}
+
+/* By so much v the holder goes beyond who waits. Turns get shorter with the rate of who has them,
+ * not with their number. */
+static inline uint64_t span_of(const struct token_seat *seat, unsigned waiting)
+{
+	return seat->quantum_ns * (waiting + 1);
 }
 
 #endif

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #define SLICE_NS NS_PER_MS
-#define LATE_NS  (50 * NS_PER_US) /* by which each sleep ends too late, as real ones do */
-#define KEY      0x1000
+
+#define KEY 0x1000
 
 struct driver driver;
 _Atomic unsigned slice_device_count;
@@ -52,7 +52,7 @@ int clock_gettime(clockid_t clock, struct timespec *ret_now)
 
 static void sleep_for(uint64_t ns)
 {
-	current->wakes_at_ns = tenants_now_ns + ns + LATE_NS;
+	current->wakes_at_ns = tenants_now_ns + ns + TENANTS_LATE_NS;
 	swapcontext(&current->control, &scheduler);
 }
 
@@ -108,8 +108,8 @@ void token_ring(struct token_seat *seat, unsigned slot)
 	if (slot >= tenant_count)
 		return;
 	atomic_fetch_add(&segment.slots[slot].bell, 1);
-	if (tenants[slot].wakes_at_ns > tenants_now_ns + LATE_NS)
-		tenants[slot].wakes_at_ns = tenants_now_ns + LATE_NS;
+	if (tenants[slot].wakes_at_ns > tenants_now_ns + TENANTS_LATE_NS)
+		tenants[slot].wakes_at_ns = tenants_now_ns + TENANTS_LATE_NS;
 }
 
 static CUresult ctx_get_device(CUdevice *ret_device)

@@ -16,6 +16,7 @@
 #include <ucontext.h>
 
 #define TENANTS_STEP_NS     (10 * NS_PER_US) /* lengths of kernels are multiples of it */
+#define TENANTS_LATE_NS     (50 * NS_PER_US) /* by which sleeps end too late, as real ones do */
 #define TENANTS_MAX         4
 #define TENANTS_STREAMS     8
 #define TENANTS_MAX_QUEUED  1024u

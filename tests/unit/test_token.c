@@ -89,7 +89,7 @@ static void alone(void)
 	MUST(token_join(DEVICE) == seat && seat->slot == 0 && !token_has_others(seat));
 	MUST(!token_sees_others(seat));
 	MUST(token_rate_ppm(seat) == 300000);
-	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0 && token_is_held(seat));
+	MUST(token_ask(seat, TOKEN_ENTITLED, 0, clock_now_ns(), &ring) == 0 && token_is_held(seat));
 	struct token_entitlement wanted = {200000, 9, TOKEN_LATENCY, true}, found;
 	token_agree(seat, &wanted, 2 * NS_PER_MS);
 	MUST(token_rate_ppm(seat) == 200000 && seat->quantum_ns == 2 * NS_PER_MS);
@@ -217,7 +217,7 @@ static void killed(void)
 		struct token_seat *own = token_join(DEVICE);
 		MUST(own != NULL && own->slot != slot && token_has_others(own));
 		MUST(token_sees_others(own));
-		MUST(token_ask(own, TOKEN_ENTITLED, clock_now_ns(), &ring) == 0);
+		MUST(token_ask(own, TOKEN_ENTITLED, 0, clock_now_ns(), &ring) == 0);
 		token_publish(own, 0, clock_now_ns() + 3600 * NS_PER_S, clock_now_ns());
 		for (;;)
 			pause();
@@ -226,12 +226,12 @@ static void killed(void)
 	while (word_load(&seat->segment->slots[1].drained_at_ns) == 0)
 		clock_sleep_ns(NS_PER_MS);
 	MUST(!token_is_held(seat));
-	MUST(token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) > 0);
+	MUST(token_ask(seat, TOKEN_ENTITLED, 0, clock_now_ns(), &ring) > 0);
 	MUST(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
 	uint64_t killed_at_ns = clock_now_ns();
 	MUST(becomes(token_has_others, seat, false, 20 * NS_PER_S));
 	/* The thread may still be about to take the token from the slot. */
-	while (token_ask(seat, TOKEN_ENTITLED, clock_now_ns(), &ring) > 0 &&
+	while (token_ask(seat, TOKEN_ENTITLED, 0, clock_now_ns(), &ring) > 0 &&
 		clock_now_ns() < killed_at_ns + 21 * NS_PER_S)
 		clock_sleep_ns(NS_PER_MS / 2);
 	MUST(token_is_held(seat));

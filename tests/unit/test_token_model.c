@@ -158,7 +158,7 @@ static bool launches(struct tenant *tenant)
 	settle(tenant);
 	uint64_t queued_ns = tenant->drained_at_ns > now_ns ? tenant->drained_at_ns - now_ns : 0;
 	if (tenant->class != TOKEN_LATENCY && token_has_others(&tenant->seat)) {
-		wait_ns = token_ask(&tenant->seat, want, now_ns, &rung);
+		wait_ns = token_ask(&tenant->seat, want, tenant->kernel_ns, now_ns, &rung);
 		ring(rung);
 	}
 	if (queued_ns > IN_FLIGHT_NS && queued_ns - IN_FLIGHT_NS > wait_ns)

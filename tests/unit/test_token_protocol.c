@@ -43,7 +43,7 @@ static uint64_t ask(struct token_seat *seat, uint64_t now_ns)
 {
 	unsigned ring;
 
-	return token_ask(seat, TOKEN_ENTITLED, now_ns, &ring);
+	return token_ask(seat, TOKEN_ENTITLED, 0, now_ns, &ring);
 }
 
 /* Works for a while, asking and billing every millisecond. Returns the time. */
