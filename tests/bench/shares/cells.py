@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 PATTERNS = ("sync", "queue", "graph", "streams")
-PERIODIC = ("requests", "phases")
+PERIODIC = ("requests", "phases", "thinks")
 GRAPH_NODES = 20  # as workload.c has it
 REQUEST_PERIOD_NS = 10_000_000
 DEFAULT_LENGTH_NS = 1_000_000  # of tenants' kernels
@@ -48,7 +48,7 @@ def list_of(one):
 @dataclass(frozen=True)
 class Load:
     """What a program does. A graph takes length_ns with all its kernels. period_ns is that of
-    requests and phases, which work for on_ns of it."""
+    requests and phases, which work for on_ns of it, and how long one that thinks does so."""
     pattern: str
     length_ns: int
     blocks: int = 0

@@ -3,7 +3,7 @@
 #
 # The suites of tenants side by side that all go on doing what they do: `together`, `latency`,
 # `long`.
-from cells import Load, Tenant
+from cells import Load, Tenant, length_text
 from checks import at_least, at_most, within
 from figures import BUSY, NS_PER_MS, all_begun_ns, figures_of
 from machine import TooLittle
@@ -19,6 +19,7 @@ OFF_TOGETHER = 2.0     # points
 OFF_LONG = 3.0
 LEAST_SUM = 97         # % of what one alone uses
 LEAST_OF_OWN = 95      # % of what a program that is bound by its host may have
+KEPT_NS = 100 * US     # what others have in flight beyond one command (books.c)
 DEVICE_SLICE_NS = MS   # as simgpu has it: slice_us
 LONG_S = 5
 # Until it is known how long they take, some commands may be let go one behind the other, as if the
@@ -31,6 +32,8 @@ def name_of(tenant):
     words = [f"{tenant.share:g} %", tenant.load.pattern]
     if length != MS:
         words.append(f"of {length // MS} ms" if length % MS == 0 else f"of {length // US} µs")
+    if tenant.load.pattern == "thinks":
+        words.append(f"and {length_text(tenant.load.period_ns)}")
     return " ".join(words + [f"{name}={value}" for name, value in
                              ((name.removeprefix("CUSLICE_").lower(), value)
                               for name, value in tenant.more if value is not None)])
@@ -64,6 +67,15 @@ def run_together(bench, options, tenants, seconds, warmup_s=None):
     return found
 
 
+def may_have(tenant, alone, others):
+    """Of one that is bound by its host, alone: what it uses then. If it thinks, each time that it
+    comes back it finds at most one command of another, and what that keeps ready."""
+    if tenant.load.pattern == "thinks":
+        cycle_ns = 100 * tenant.load.length_ns / alone
+        alone *= cycle_ns / (cycle_ns + KEPT_NS + max(other.load.kernel_ns for other in others))
+    return min(tenant.share, alone)
+
+
 def check_together(bench, options, tenants):
     """Those that keep the GPU busy by themselves get their shares; those that are bound by their
     host what they would use, or their share. Where all keep it busy none of its time is lost."""
@@ -75,7 +87,8 @@ def check_together(bench, options, tenants):
         use, alone = figures["use"], bare[tenant.load]
         name = f"use, {len(checks) + 1}: {tenant.load.pattern}"
         if alone < BUSY:
-            wanted = LEAST_OF_OWN / 100 * min(tenant.share, alone) - options.room
+            others = [other for other in tenants if other is not tenant]
+            wanted = LEAST_OF_OWN / 100 * may_have(tenant, alone, others) - options.room
             checks.append(at_least(name, use, wanted))
         elif are_busy:
             checks.append(within(name, use, tenant.share, OFF_TOGETHER + options.room))
@@ -103,6 +116,15 @@ def host_bound(share, batch_share, pattern, length_ns, blocks):
             Tenant(share, Load(pattern, length_ns, blocks))]
 
 
+def thinking(blocks):
+    """Programs that do something else after each kernel that they waited for, beside a queue."""
+    return [[Tenant(100 - share, Load("queue", batch_ns, blocks)),
+             Tenant(share, Load("thinks", length_ns, blocks, think_ns))]
+            for share in (50, 30) for length_ns, think_ns in ((100 * US, 900 * US),
+                                                              (500 * US, 500 * US), (MS, MS))
+            for batch_ns in (100 * US, MS)]
+
+
 def together(bench, options):
     blocks = options.blocks
     lengths = (MS,) if options.quick else (100 * US, MS, 10 * MS)
@@ -120,6 +142,7 @@ def together(bench, options):
             host_bound(25, 50, "sync", 10 * MS, blocks), host_bound(30, 70, "sync", MS, blocks),
             host_bound(10, 70, "sync", 100 * US, blocks),
         ]
+        sets += thinking(blocks)
     for tenants in sets:
         yield names_of(tenants), lambda tenants=tenants: check_together(bench, options, tenants)
 

@@ -10,7 +10,7 @@
  * LENGTH_NS is how long one launch takes (of a graph: all its nodes together).
  *
  *   -b BLOCKS  a launch has so many blocks of 1024 threads, not one of one thread
- *   -p NS      the period of `requests` and `phases`
+ *   -p NS      the period of `requests` and `phases`, the pause of `thinks`
  *   -o NS      the part of it in which `phases` works
  *   -t PPM     tightens its own share to that in the middle of its time, where cuslice is there
  *
@@ -19,6 +19,7 @@
  *   graph     the same with graphs of 20 kernels
  *   streams   the same on 8 streams, whose kernels run side by side
  *   requests  every period one launch, waited for, and timed from when it was due
+ *   thinks    waits for each launch, and pauses before the next
  *   phases    as queue, but from each period only a part; says when each began and ended
  *   idle      has a context and launches nothing
  */
@@ -219,6 +220,15 @@ static void run_requests(struct workload *load)
 		at_rank(took_ns, count, 50), at_rank(took_ns, count, 99), took_ns[count - 1]);
 }
 
+static void run_thinks(struct workload *load)
+{
+	while (!is_over(load->end_ns)) {
+		launch(load, load->streams[0]);
+		must("cuStreamSynchronize", load->cuda.cuStreamSynchronize(load->streams[0]));
+		sleep_until(clock_now_ns() + load->period_ns);
+	}
+}
+
 /* What is queued at the end of a phase is waited for, and the phase lasts until then. */
 static void run_phases(struct workload *load)
 {
@@ -276,13 +286,16 @@ static bool run(struct workload *load, const char *pattern)
 {
 	bool is_requests = strcmp(pattern, "requests") == 0;
 	bool is_phases = strcmp(pattern, "phases") == 0;
+	bool is_thinks = strcmp(pattern, "thinks") == 0;
 
-	if ((is_requests || is_phases) && load->period_ns == 0)
+	if ((is_requests || is_phases || is_thinks) && load->period_ns == 0)
 		return false;
 	if (is_requests)
 		run_requests(load);
 	else if (is_phases)
 		run_phases(load);
+	else if (is_thinks)
+		run_thinks(load);
 	else if (strcmp(pattern, "sync") == 0)
 		run_sync(load);
 	else if (strcmp(pattern, "idle") == 0)
