@@ -94,7 +94,7 @@ class Unchanged(Nodes):
 
     def test_threads_that_wait_for_the_context_meet_no_capture(self):
         with machine() as one:
-            said = self.said(one, "together", 60_000 if FULL else 2_000, limits=limits("25%"))
+            said = self.said(one, "together", 30_000 if FULL else 2_000, limits=limits("25%"))
         self.assertEqual(said["sms"], "32")
         self.assertGreater(int(said["added"]), 20)
         self.assertGreater(int(said["waited"]), 20)
