@@ -65,9 +65,6 @@ static void start(struct device *dev, uint64_t now_ns)
 	dev->front = governor_front_of(dev);
 	dev->number = governor_number_of(dev);
 	shares_start_bucket(dev, dev->number, now_ns);
-	dev->token = token_join(dev->number);
-	if (dev->token != NULL)
-		governor_move_credit(dev->front, token_credit(dev->token));
 	flights_init(dev);
 	forget_lanes(dev);
 	dev->random = now_ns | 1;
@@ -188,6 +185,21 @@ static void read_terms(struct device *dev, uint32_t share_ppm)
 	token_agree(dev->token, &entitlement, dev->terms.quantum_ns);
 }
 
+/* It may have to be tried for. What was let go before is no business of the others', and what they
+ * have used until then is in no measurement. */
+static void take_seat(struct device *dev, uint64_t now_ns)
+{
+	struct token_seat *seat = token_joined(dev->number);
+
+	if (seat == NULL)
+		return;
+	books_settle_credit(dev, now_ns);
+	dev->token = seat;
+	dev->reported_ns = atomic_load_explicit(&dev->billed_ns, memory_order_relaxed);
+	flights_see_others(dev, token_others_used_ns(seat));
+	governor_move_credit(dev->front, token_credit(seat));
+}
+
 void books_agree(struct device *dev)
 {
 	if (!dev->is_started)
@@ -201,6 +213,8 @@ void books_update(struct device *dev, bool has_waited, uint64_t now_ns)
 {
 	if (!dev->is_started)
 		start(dev, now_ns);
+	if (dev->token == NULL)
+		take_seat(dev, now_ns);
 	books_settle_credit(dev, now_ns);
 	const struct flight *oldest = dev->oldest;
 	flights_harvest(

@@ -112,6 +112,16 @@ struct flight *flights_begin(
 	return flight;
 }
 
+void flights_see_others(struct device *dev, uint64_t used_ns)
+{
+	for (struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
+		flight->others_ns = used_ns;
+		flight->others_running_ns = used_ns;
+	}
+	for (unsigned i = 0; i < MAX_CONTEXTS; i++)
+		dev->meters[i].others_covered_ns = used_ns;
+}
+
 /* Takes the flight that *link points to out of the list. */
 static void end_flight(struct device *dev, struct flight **link)
 {

@@ -115,6 +115,9 @@ void flights_bill(struct device *dev, int64_t used_ns);
 struct flight *flights_begin(
 	struct device *dev, const struct command *command, uint64_t predicted_ns, uint64_t now_ns);
 
+/* Others can be seen from now on, when they have used so much GPU time. */
+void flights_see_others(struct device *dev, uint64_t used_ns);
+
 /* The command was not launched, or could not be measured. */
 void flights_forget(struct device *dev, struct flight *flight);
 

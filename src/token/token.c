@@ -2,6 +2,7 @@
  * Copyright the cuslice authors
  */
 #include "token/token.h"
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -15,13 +16,17 @@
 #define MAX_DEVICES 64
 #define MAX_PATH    512
 
+/* A seat that could not be had may be there later: slots become free, files go. */
+#define TRY_AGAIN_NS (2 * NS_PER_S)
+
 /* Of slots whose process spends its share alone. */
 #define ALONE (UINT64_C(1) << 63)
 
 /* Wiped at fork, for a slot is a process's own. */
 static struct device_token {
 	struct lock lock;
-	atomic_bool is_in, has_failed;
+	atomic_bool is_in;
+	_Atomic uint64_t again_at_ns; /* to try; 0: it has not been tried */
 	struct token_place place;
 	struct token_seat seat;
 } * tokens;
@@ -50,12 +55,12 @@ void token_name_device(unsigned device, const char *path, const struct token_req
 	atomic_store_explicit(&named[device].is_named, true, memory_order_release);
 }
 
-/* With the lock held. */
-static bool join(struct device_token *token, const struct named *name)
+/* With the lock held. is_again: it is not worth much time. */
+static bool join(struct device_token *token, const struct named *name, bool is_again)
 {
 	const char *reason;
 
-	if (!token_place_take(name->path, &token->place, &reason)) {
+	if (!token_place_take(name->path, !is_again, &token->place, &reason)) {
 		if (!atomic_flag_test_and_set(&has_told))
 			log_at(LOG_WARN, "token",
 				"%s: %s; this process is held to its share, but cannot take turns "
@@ -75,6 +80,31 @@ static bool join(struct device_token *token, const struct named *name)
 	return true;
 }
 
+struct token_seat *token_joined(unsigned device)
+{
+	/* acquire: pairs with the releases in token_name_device() and try_to_join() */
+	if (device >= MAX_DEVICES ||
+		!atomic_load_explicit(&named[device].is_named, memory_order_acquire) ||
+		!atomic_load_explicit(&tokens[device].is_in, memory_order_acquire))
+		return NULL;
+	return &tokens[device].seat;
+}
+
+/* Threads that come meanwhile wait for what comes of it. */
+static void try_to_join(struct device_token *token, const struct named *name)
+{
+	uint64_t again_at_ns;
+
+	lock_take(&token->lock);
+	again_at_ns = atomic_load(&token->again_at_ns);
+	if (!atomic_load(&token->is_in) && clock_now_ns() >= again_at_ns) {
+		if (join(token, name, again_at_ns != 0))
+			atomic_store_explicit(&token->is_in, true, memory_order_release);
+		atomic_store(&token->again_at_ns, clock_now_ns() + TRY_AGAIN_NS);
+	}
+	lock_drop(&token->lock);
+}
+
 struct token_seat *token_join(unsigned device)
 {
 	/* acquire: pairs with the release in token_name_device() */
@@ -82,17 +112,10 @@ struct token_seat *token_join(unsigned device)
 		!atomic_load_explicit(&named[device].is_named, memory_order_acquire))
 		return NULL;
 	struct device_token *token = &tokens[device];
-	/* acquire: pairs with the release below */
-	if (!atomic_load_explicit(&token->is_in, memory_order_acquire) &&
-		!atomic_load_explicit(&token->has_failed, memory_order_relaxed)) {
-		lock_take(&token->lock);
-		if (!atomic_load(&token->is_in) && !join(token, &named[device]))
-			atomic_store(&token->has_failed, true);
-		else
-			atomic_store_explicit(&token->is_in, true, memory_order_release);
-		lock_drop(&token->lock);
-	}
-	return atomic_load_explicit(&token->is_in, memory_order_acquire) ? &token->seat : NULL;
+	if (token_joined(device) == NULL &&
+		clock_now_ns() >= atomic_load_explicit(&token->again_at_ns, memory_order_relaxed))
+		try_to_join(token, &named[device]);
+	return token_joined(device);
 }
 
 static struct token_slot *slot_of(struct token_seat *seat)

@@ -23,9 +23,13 @@ bool token_init(void) MUST_CHECK;
 void token_name_device(unsigned device, const char *path, const struct token_request *request);
 
 /* The seat of this process at the device, which it takes at the first call, and in a forked child
- * anew; NULL where the device has no segment, or it cannot be had, which is logged once.
- * Threads: any. All that follow: one at a time for a seat. */
+ * anew; NULL where the device has no segment, or it cannot be had, which is logged once. Then it
+ * tries again every 2 s, when called. Holding no lock that the helper thread may want.
+ * Threads: any. */
 struct token_seat *token_join(unsigned device);
+
+/* The same, where it has been taken. Threads: any. All that follow: one at a time for a seat. */
+struct token_seat *token_joined(unsigned device);
 
 /* From now on this is asked for, in place of what the request said; no guarantee where that is the
  * whole. Others go by it at their next look. quantum_ns 0: TOKEN_QUANTUM_NS. */

@@ -226,6 +226,7 @@ static void clean_up(const struct token_place *place)
 struct order {
 	const char *path, *reason;
 	struct token_place *place;
+	int attempts;
 };
 
 static void take(void *data)
@@ -234,7 +235,8 @@ static void take(void *data)
 	struct token_place place = {.path = order->path, .fd = -1};
 
 	order->reason = try_take(order->path, &place);
-	for (int i = 1; (order->reason == all_taken || order->reason == is_removed) && i < ATTEMPTS;
+	for (int i = 1;
+		(order->reason == all_taken || order->reason == is_removed) && i < order->attempts;
 		i++) {
 		clock_sleep_ns(TRY_AGAIN_NS);
 		order->reason = try_take(order->path, &place);
@@ -250,9 +252,11 @@ static void take(void *data)
 	helper_watch(patrol, order->place);
 }
 
-bool token_place_take(const char *path, struct token_place *ret_place, const char **ret_reason)
+bool token_place_take(
+	const char *path, bool is_patient, struct token_place *ret_place, const char **ret_reason)
 {
-	struct order order = {.path = path, .place = ret_place};
+	struct order order = {
+		.path = path, .place = ret_place, .attempts = is_patient ? ATTEMPTS : 2};
 
 	helper_do(take, &order);
 	if (order.reason != NULL)

@@ -28,9 +28,10 @@ struct token_place {
 /* Opens or makes the segment at `path`, which stays as it is from now on, and takes a slot there,
  * with nothing in it. From then on the thread clears what dead processes leave. Files of devices
  * that nobody uses any more are removed.
+ * is_patient  a slot that becomes free within 50 ms is waited for
  * ret_reason  static text; set where false is returned
  * Threads: one at a time for a place. */
-bool token_place_take(
-	const char *path, struct token_place *ret_place, const char **ret_reason) MUST_CHECK;
+bool token_place_take(const char *path, bool is_patient, struct token_place *ret_place,
+	const char **ret_reason) MUST_CHECK;
 
 #endif

@@ -78,6 +78,11 @@ struct token_seat *token_join(unsigned device)
 	return &tenants[device].seat;
 }
 
+struct token_seat *token_joined(unsigned device)
+{
+	return &tenants[device].seat;
+}
+
 void token_agree(
 	struct token_seat *seat, const struct token_entitlement *entitlement, uint64_t quantum_ns)
 {

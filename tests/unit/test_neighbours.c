@@ -14,7 +14,9 @@
 #include "slice/slice.h"
 #include "slice/watch.h"
 #include "token/token.h"
+#include "token/token_seat.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +268,39 @@ static void launch_that_waits_goes_when_it_may_borrow(void **state)
 	in_a_process(wait_for_time);
 }
 
+/* Without a seat launches are held to the share alone. What was billed until there is one is not
+ * held against it. */
+static void wait_for_a_seat(void)
+{
+	struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd;
+
+	MUST(freopen("/dev/null", "w", stderr) != NULL); /* it is said once */
+	MUST(segment_file_open(path, &token_kind, &fd, &(const char *){NULL}));
+	MUST(fcntl(fd, F_OFD_SETLK, &all) == 0);
+	launch(1);
+	MUST(token_joined(0) == NULL);
+	launch(200);
+	close(fd);
+	uint64_t begin_ns = clock_now_ns();
+	while (token_joined(0) == NULL && clock_now_ns() < begin_ns + 20 * NS_PER_S)
+		launch(1);
+	struct token_seat *seat = token_joined(0);
+	MUST(seat != NULL);
+	uint64_t billed_ns = governor_billed_ns(0);
+	launch(10);
+	uint64_t more_ns = governor_billed_ns(0) - billed_ns;
+	MUST(more_ns > 0 && more_ns < NS_PER_S / 10);
+	MUST(entitlement().guarantee_ppm == HALF);
+	MUST(word_load(&seat->segment->slots[seat->slot].used_ns) <= more_ns + 10 * NS_PER_MS);
+}
+
+static void seat_that_comes_later_is_taken(void **state)
+{
+	(void)state;
+	in_a_process(wait_for_a_seat);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -274,6 +309,7 @@ int main(void)
 		CASE(first_launch_and_change_of_the_share_go_on),
 		CASE(what_is_asked_for_changes_at_once),
 		CASE(launch_that_waits_goes_when_it_may_borrow),
+		CASE(seat_that_comes_later_is_taken),
 		CASE(damaged_credit_makes_no_bill_that_is_never_paid),
 	};
 

@@ -158,6 +158,44 @@ static int hold(off_t slot)
 	return fd;
 }
 
+/* All slots are taken by living processes, until they are not. What is said of it is said once. */
+static void crowded(void)
+{
+	struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char said[400];
+
+	snprintf(said, sizeof(said), "%s/said", folder);
+	write_header(TOKEN_VERSION, sizeof(struct token_segment));
+	int fd = open(path, O_RDWR);
+	MUST(fd >= 0 && fcntl(fd, F_OFD_SETLK, &all) == 0);
+	MUST(freopen(said, "w+", stderr) != NULL && unlink(said) == 0);
+	MUST(token_init());
+	token_name_device(DEVICE, path, &request);
+	uint64_t begin_ns = clock_now_ns(), first_ns = 0;
+	while (clock_now_ns() < begin_ns + 2500 * NS_PER_MS) {
+		MUST(token_join(DEVICE) == NULL && token_joined(DEVICE) == NULL);
+		first_ns = first_ns == 0 ? clock_now_ns() - begin_ns : first_ns;
+		clock_sleep_ns(10 * NS_PER_MS);
+	}
+	MUST(first_ns < 20 * NS_PER_S);
+	close(fd);
+	while (token_join(DEVICE) == NULL && clock_now_ns() < begin_ns + 30 * NS_PER_S)
+		clock_sleep_ns(10 * NS_PER_MS);
+	MUST(token_joined(DEVICE) != NULL && token_joined(DEVICE) == token_join(DEVICE));
+	long length = lseek(STDERR_FILENO, 0, SEEK_END);
+	MUST(length > 0 && length < (long)sizeof(said));
+	MUST(pread(STDERR_FILENO, said, (size_t)length, 0) == length);
+	said[length] = '\0';
+	MUST(strstr(said, "256 slots are taken") != NULL);
+	MUST(strchr(said, '\n') == said + length - 1);
+}
+
+static void one_too_many_comes_in_later(void **state)
+{
+	(void)state;
+	in_a_process(crowded);
+}
+
 static void left_by_another_version(void)
 {
 	write_header(TOKEN_VERSION - 1, sizeof(struct token_segment));
@@ -380,6 +418,7 @@ int main(void)
 		cmocka_unit_test(entitlement_survives_packing_and_is_clamped),
 		CASE(member_alone_has_it_all),
 		CASE(file_that_is_no_segment_is_refused),
+		CASE(one_too_many_comes_in_later),
 		CASE(what_another_version_left_is_replaced),
 		CASE(what_another_version_uses_is_respected),
 		CASE(dead_holder_is_cleared_by_the_others_thread),
