@@ -34,6 +34,10 @@ struct governor_front {
 	struct costs costs;
 } __attribute__((aligned(64)));
 
+/* More was never given; with what launches that failed have given back it may be there, and the
+ * governor is asked. So nobody who writes there once turns the share off. */
+#define GOVERNOR_CREDIT_MOST_NS (UINT64_C(1) << 24)
+
 /* Predicted cost that may be spent. */
 static inline _Atomic int64_t *governor_credit(struct governor_front *front)
 {
@@ -119,12 +123,13 @@ static inline bool governor_spend(uint64_t key, const void *lane, struct ticket 
 	 * there, not even for a moment: whoever takes the credit back would bill that, and for a
 	 * command that is not known it is 4 s. */
 	_Atomic int64_t *place = governor_credit(front);
-	int64_t credit_ns = atomic_load_explicit(place, memory_order_relaxed);
+	int64_t credit_ns = atomic_load_explicit(place, memory_order_relaxed), left_ns;
 	do {
-		if (unlikely(credit_ns < (int64_t)cost_ns))
+		left_ns = (int64_t)((uint64_t)credit_ns - cost_ns);
+		if (unlikely((uint64_t)left_ns > GOVERNOR_CREDIT_MOST_NS))
 			return false;
-	} while (unlikely(!atomic_compare_exchange_weak_explicit(place, &credit_ns,
-		credit_ns - (int64_t)cost_ns, memory_order_relaxed, memory_order_relaxed)));
+	} while (unlikely(!atomic_compare_exchange_weak_explicit(
+		place, &credit_ns, left_ns, memory_order_relaxed, memory_order_relaxed)));
 	ret_ticket->front = front;
 	ret_ticket->cost_ns = cost_ns;
 	return true;

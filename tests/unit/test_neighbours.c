@@ -197,6 +197,28 @@ static void damage_credit(void)
 	}
 }
 
+/* More than was ever given is not spent, or one write would turn the share off for good. */
+static void write_credit(void)
+{
+	_Atomic int64_t *credit_ns;
+
+	launch(100);
+	credit_ns = token_credit(token_join(0));
+	for (int64_t written_ns = INT64_MAX; written_ns > 20 * (int64_t)NS_PER_MS;
+		written_ns /= 2) {
+		atomic_store(credit_ns, written_ns);
+		launch(1);
+		MUST(atomic_load(credit_ns) <= (int64_t)NS_PER_MS);
+	}
+	launch(100);
+}
+
+static void written_credit_does_not_turn_the_share_off(void **state)
+{
+	(void)state;
+	in_a_process(write_credit);
+}
+
 static void damaged_credit_makes_no_bill_that_is_never_paid(void **state)
 {
 	(void)state;
@@ -310,6 +332,7 @@ int main(void)
 		CASE(what_is_asked_for_changes_at_once),
 		CASE(launch_that_waits_goes_when_it_may_borrow),
 		CASE(seat_that_comes_later_is_taken),
+		CASE(written_credit_does_not_turn_the_share_off),
 		CASE(damaged_credit_makes_no_bill_that_is_never_paid),
 	};
 
