@@ -29,6 +29,11 @@
 /* Debt of one that may borrow. */
 #define BORROWED_MOST_NS ((int64_t)NS_PER_MS)
 
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void set_lane(struct device *dev, const void *lane)
 {
 	atomic_store_explicit(&dev->front->lane, lane, memory_order_relaxed);
@@ -228,8 +233,8 @@ void books_update(struct device *dev, bool has_waited, uint64_t now_ns)
 	books_report(dev, now_ns);
 }
 
-/* By the clock, or by the flights that have not ended, of which the oldest has run since it was let
- * go, or since the one before ended. */
+/* By the clock, or by the flights that have not ended, of which the first of each stream have run
+ * since the oldest was let go, or since the one before ended. */
 uint64_t books_remaining_ns(const struct device *dev, uint64_t now_ns)
 {
 	int64_t draining_ns = dev->drained_at_ns - (int64_t)now_ns;
@@ -240,8 +245,7 @@ uint64_t books_remaining_ns(const struct device *dev, uint64_t now_ns)
 					    ? dev->oldest->admitted_ns
 					    : dev->ended_at_ns;
 		uint64_t ran_ns = now_ns > since_ns ? now_ns - since_ns : 0;
-		remaining_ns -=
-			ran_ns < dev->oldest->predicted_ns ? ran_ns : dev->oldest->predicted_ns;
+		remaining_ns -= lesser(ran_ns, dev->running_ns);
 	}
 	return draining_ns > (int64_t)remaining_ns ? (uint64_t)draining_ns : remaining_ns;
 }
@@ -272,11 +276,6 @@ bool books_has_time(const struct device *dev)
 {
 	return dev->bucket.level_ns > 0 || dev->bucket.share_ppm >= PPM_WHOLE ||
 	       (dev->terms.may_borrow && dev->token != NULL);
-}
-
-static uint64_t lesser(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 /* As much as there is GPU time, room in flight, and work before the next sample; and beside other

@@ -96,6 +96,8 @@ struct flight *flights_begin(
 
 	if (flight == NULL)
 		return NULL;
+	bool is_first = flights_on(dev, command->lane) == NULL;
+
 	dev->spare = flight->next;
 	*flight = (struct flight){
 		.key = command->key,
@@ -104,11 +106,14 @@ struct flight *flights_begin(
 		.admitted_ns = now_ns,
 		.running_ns = now_ns,
 		.others_ns = look_at_others(dev, now_ns).used_ns,
+		.is_first = is_first,
 	};
 	*dev->newest_next = flight;
 	flight->others_running_ns = flight->others_ns;
 	dev->newest_next = &flight->next;
 	dev->in_flight_ns += predicted_ns;
+	if (is_first)
+		dev->running_ns += predicted_ns;
 	return flight;
 }
 
@@ -122,10 +127,20 @@ void flights_see_others(struct device *dev, uint64_t used_ns)
 		dev->meters[i].others_covered_ns = used_ns;
 }
 
-/* Takes the flight that *link points to out of the list. */
+/* Takes the flight that *link points to out of the list. The next one on its stream runs now. */
 static void end_flight(struct device *dev, struct flight **link)
 {
-	struct flight *flight = *link;
+	struct flight *flight = *link, *next = flight->next;
+
+	while (flight->is_first && next != NULL && next->lane != flight->lane)
+		next = next->next;
+	if (flight->is_first) {
+		dev->running_ns -= flight->predicted_ns;
+		if (next != NULL) {
+			next->is_first = true;
+			dev->running_ns += next->predicted_ns;
+		}
+	}
 
 	*link = flight->next;
 	if (dev->newest_next == &flight->next)
@@ -295,6 +310,8 @@ static void predict_again(struct device *dev, const struct flight *ended, uint64
 		flights_bill(dev, (int64_t)more_ns);
 		dev->drained_at_ns += (int64_t)more_ns;
 		dev->in_flight_ns += more_ns;
+		if (flight->is_first)
+			dev->running_ns += more_ns;
 		flight->predicted_ns = length_ns;
 	}
 }

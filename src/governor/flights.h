@@ -45,6 +45,7 @@ struct flight {
 	struct meter_pair pair;
 	struct meter_gaps gaps;
 	bool is_submitted;
+	bool is_first; /* on its stream */
 	bool is_dense; /* its neighbours are measured too: it pays for what it alone covers */
 };
 
@@ -91,6 +92,7 @@ struct device {
 	unsigned joined_count;
 
 	uint64_t in_flight_ns; /* predicted, of all flights */
+	uint64_t running_ns;   /* the same, of the first of each stream */
 	uint64_t moved_at_ns;  /* when a flight was last seen to have ended, or went first */
 	uint64_t ended_at_ns;  /* when that was; of flights beside each other, when it was seen */
 	uint64_t forced_at_ns; /* when a launch last went past others that had stalled */
