@@ -89,6 +89,21 @@ static void learn_length(struct device *dev, uint64_t length_ns, bool is_alone)
 		dev->lane_length_ns = (3 * dev->lane_length_ns + length_ns) / 4;
 }
 
+/* One that still runs covers what those that have ended did not, of which no more can be said than
+ * what others covered by themselves. */
+static void learn_lanes_end(struct device *dev, const struct meter_reading *reading)
+{
+	if (reading->fresh_ns == 0)
+		return;
+	if (dev->lane_fresh_ns == 0)
+		dev->lane_fresh_ns = reading->fresh_ns;
+	else
+		dev->lane_fresh_ns = (3 * dev->lane_fresh_ns + reading->fresh_ns) / 4;
+	int64_t next_end_ns = (int64_t)(reading->end_ns + dev->lane_fresh_ns);
+	if (dev->lanes_drained_at_ns < next_end_ns)
+		dev->lanes_drained_at_ns = next_end_ns;
+}
+
 struct flight *flights_begin(
 	struct device *dev, const struct command *command, uint64_t predicted_ns, uint64_t now_ns)
 {
@@ -327,10 +342,12 @@ static void settle(struct device *dev, struct costs *costs, const struct flight 
 
 	flights_bill(dev, beyond_ns);
 	dev->drained_at_ns += beyond_ns;
-	if (flight->is_dense)
+	if (flight->is_dense) {
 		learn_length(dev, reading->length_ns, others_ns == 0);
-	else if (is_first && flight->key != 0)
+		learn_lanes_end(dev, reading);
+	} else if (is_first && flight->key != 0) {
 		predict_again(dev, flight, used_ns);
+	}
 	costs_learn(
 		costs, flight->key, flight->is_dense ? smooth(costs, flight, used_ns) : used_ns);
 }

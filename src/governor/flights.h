@@ -86,6 +86,7 @@ struct device {
 	uint64_t lane_work_ns; /* predicted work since then */
 	unsigned lane_launches;
 	uint64_t lane_length_ns;     /* what commands take beside others, each from begin to end */
+	uint64_t lane_fresh_ns;      /* what they cover by themselves, where they do */
 	int64_t lanes_drained_at_ns; /* when those that were let go should have ended */
 
 	const void *joined[MAX_JOINED]; /* streams that have gone in this turn */

@@ -110,7 +110,7 @@ static void short_kernels_that_are_waited_for_get_their_share(void **state)
 static void eight_streams_beside_a_queue_get_their_share(void **state)
 {
 	static const unsigned places[] = {264, 60, 32}, shares[] = {10, 30, 50, 70, 90};
-	static const uint64_t lengths_ns[] = {100 * NS_PER_US, NS_PER_MS};
+	static const uint64_t lengths_ns[] = {100 * NS_PER_US, NS_PER_MS, 10 * NS_PER_MS};
 	const unsigned cases = ARRAY_LEN(places) * ARRAY_LEN(shares) * ARRAY_LEN(lengths_ns);
 	double used[TENANTS_MAX];
 
