@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_moments gated | cancelled | second_device
+ * usage: client_partition_moments gated | cancelled | second_device | at_once
  *
  * Programs whose partition is made at a bad moment.
  */
@@ -167,12 +167,51 @@ static void second_device(void)
 	}
 }
 
+#define FIRST 8
+
+static pthread_barrier_t together;
+static CUdeviceptr shared;
+
+static void *bring_first_work(void *data)
+{
+	const unsigned which = (unsigned)(uintptr_t)data;
+	CUstream stream = NULL;
+
+	must(cuCtxSetCurrent(primary), "current");
+	pthread_barrier_wait(&together);
+	if (which % 2 == 1)
+		must(cuStreamCreate(&stream, CU_STREAM_DEFAULT), "stream");
+	else if (which % 4 == 2)
+		stream = CU_STREAM_PER_THREAD;
+	must(cuMemsetD8Async(shared, 0, 512, stream), "fill");
+	must(cuStreamSynchronize(stream), "synchronize");
+	return NULL;
+}
+
+/* Each thread's first work is the device's, as far as it knows. */
+static void at_once(void)
+{
+	pthread_t threads[FIRST];
+
+	open_without_work();
+	must(cuMemAlloc_v2(&shared, 512), "memory");
+	pthread_barrier_init(&together, NULL, FIRST);
+	for (unsigned i = 0; i < FIRST; i++)
+		must_be(pthread_create(&threads[i], NULL, bring_first_work, (void *)(uintptr_t)i) ==
+				0,
+			"a thread");
+	for (unsigned i = 0; i < FIRST; i++)
+		must_be(pthread_join(threads[i], NULL) == 0, "its end");
+	say("over 1");
+}
+
 int main(int argc, char *argv[])
 {
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} all[] = {{"gated", gated}, {"cancelled", cancelled}, {"second_device", second_device}};
+	} all[] = {{"gated", gated}, {"cancelled", cancelled}, {"second_device", second_device},
+		{"at_once", at_once}};
 	const char *what = argc > 1 ? argv[1] : "";
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {

@@ -68,6 +68,12 @@ class BadMoments(Same):
         with machine(**{"kernel.cuslice_census": "30ms"}) as one:
             self.assertEqual(self.said(one, "cancelled"), ["over 1"])
 
+    def test_eight_threads_come_first(self):
+        for _ in range(4 if harness.SANITIZER else 10):
+            with machine() as one:
+                self.assertEqual(self.said(one, "at_once"), ["over 1"])
+                self.assertEqual(len(self.sms_used(one)), 32)
+
     def test_another_stream_is_captured(self):
         with machine(devices="2") as one:
             self.assertEqual(self.said(one, "second_device"),
