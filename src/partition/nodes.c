@@ -230,16 +230,12 @@ CUresult CUDAAPI beneath_cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph,
 	return add_any(&use, &any);
 }
 
-/* A function was set: its node stays where it is, if the self-test has seen that. Nobody says whose
- * partition it is of. */
+/* A function was set: its node stays where it is, if the self-test has seen that. */
 static CUresult set_function(CUresult result)
 {
-	for (unsigned i = 0; i < partition_places(); i++) {
-		struct lanes *lanes = partition_at(i);
-		if (lanes != NULL)
-			inside(lanes, result);
-	}
-	return result;
+	struct lanes *lanes = partition_of_function();
+
+	return lanes != NULL ? inside(lanes, result) : result;
 }
 
 static CUresult set_any(const struct use *use, CUgraphNodeParams *params)

@@ -221,11 +221,9 @@ static CUresult by_graph(struct test *test)
 	return result != CUDA_SUCCESS ? result : synced;
 }
 
-/* Of the kernel as it is, whose context is that of the module. */
 static CUDA_KERNEL_NODE_PARAMS_v2 node_params(const struct test *test, void **values)
 {
-	return (CUDA_KERNEL_NODE_PARAMS_v2){.func = test->kernel,
-		.gridDimX = test->blocks,
+	return (CUDA_KERNEL_NODE_PARAMS_v2){.gridDimX = test->blocks,
 		.gridDimY = 1,
 		.gridDimZ = 1,
 		.blockDimX = BLOCK_THREADS,
@@ -257,7 +255,9 @@ static CUresult launch_node(
 	return result != CUDA_SUCCESS ? result : synced;
 }
 
-static CUresult by_node(struct test *test)
+/* Of the kernel as it is, whose context is that of the module, or of `free_kernel`, which has none.
+ */
+static CUresult by_node(struct test *test, CUkernel free_kernel)
 {
 	CUdeviceptr seen = test->seen;
 	unsigned cycles = BLOCK_CYCLES;
@@ -269,12 +269,32 @@ static CUresult by_node(struct test *test)
 
 	if (result != CUDA_SUCCESS)
 		return result;
+	params.func = free_kernel == NULL ? test->kernel : NULL;
+	params.kern = free_kernel;
 	result = driver.cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &params);
 	if (result == CUDA_SUCCESS)
 		result = launch_node(graph, node, &params, false);
 	if (result == CUDA_SUCCESS)
 		result = launch_node(graph, node, &params, true);
 	driver.cuGraphDestroy(graph);
+	return result;
+}
+
+static CUresult by_nodes(struct test *test)
+{
+	CUlibrary library;
+	CUkernel free_kernel;
+	CUresult result = by_node(test, NULL);
+
+	if (result == CUDA_SUCCESS)
+		result = driver.cuLibraryLoadData(
+			&library, census_image, NULL, NULL, 0, NULL, NULL, 0);
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = driver.cuLibraryGetKernel(&free_kernel, library, "cuslice_census");
+	if (result == CUDA_SUCCESS)
+		result = by_node(test, free_kernel);
+	driver.cuLibraryUnload(library);
 	return result;
 }
 
@@ -330,7 +350,7 @@ static bool nodes_hold(struct test *test, unsigned sm_count)
 {
 	unsigned count;
 
-	return by_node(test) == CUDA_SUCCESS && look(test, &count) == CUDA_SUCCESS &&
+	return by_nodes(test) == CUDA_SUCCESS && look(test, &count) == CUDA_SUCCESS &&
 	       count <= sm_count;
 }
 

@@ -34,6 +34,8 @@ LEAKS = {
     "mps_scale": Leak("work of the default stream runs on other SMs too", HALF, SMS // 2),
     "set_params": Leak("nodes that the program puts into graphs run on other SMs too",
                        first=("node",), is_late=True),
+    "named": Leak("nodes that the program puts into graphs run on other SMs too",
+                  first=("node",), is_late=True),
 }
 
 

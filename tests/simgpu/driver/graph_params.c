@@ -10,6 +10,7 @@
 #include "context.h"
 #include "copy.h"
 #include "event.h"
+#include "green.h"
 #include "launch.h"
 #include "module.h"
 #include "work.h"
@@ -26,7 +27,7 @@ static CUresult kernel_work(struct launch *launch, CUcontext ctx, struct work **
 	launch->ctx = is_free ? ctx : NULL;
 	result = launch_work(launch, ret_work);
 	if (result == CUDA_SUCCESS && is_free)
-		work_place(*ret_work, ctx);
+		work_place(*ret_work, green_leaks_by_name() ? context_home(ctx) : ctx);
 	return result;
 }
 

@@ -213,6 +213,11 @@ bool green_leaks_by_params(void)
 	return leaks(WIRE_LEAK_SET_PARAMS);
 }
 
+bool green_leaks_by_name(void)
+{
+	return leaks(WIRE_LEAK_NAMED);
+}
+
 bool green_has_extra_sms(CUcontext ctx)
 {
 	return ctx->primary && leaks(WIRE_LEAK_CDP) &&

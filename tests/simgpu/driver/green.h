@@ -37,6 +37,9 @@ CUcontext green_leak(CUcontext ctx, bool is_null_stream, bool is_replay);
 /* Returns whether a leak that is switched on takes kernel nodes out whose parameters are set. */
 bool green_leaks_by_params(void);
 
+/* The same for those of kernels that name a green context. */
+bool green_leaks_by_name(void);
+
 /* Returns whether a leak that is switched on lets kernels of `ctx` use two more SMs. */
 bool green_has_extra_sms(CUcontext ctx);
 

@@ -61,8 +61,15 @@ static CUresult load(CUlibrary *ret_library, const void *code)
 
 	if (!ret_library || !code)
 		return CUDA_ERROR_INVALID_VALUE;
-	const CUresult result = module_parse(NULL, code, &image);
+	/* Of code for several architectures simgpu keeps one, for all devices that it is used on.
+	 */
+	CUcontext ctx;
+	const struct device *device =
+		context_current(&ctx) == CUDA_SUCCESS ? ctx->device : device_of(0);
+	CUresult result = module_parse(device, code, &image);
 
+	if (result == CUDA_ERROR_NO_BINARY_FOR_GPU)
+		result = module_parse(NULL, code, &image);
 	if (result != CUDA_SUCCESS)
 		return result;
 	CUlibrary library = handle_create(HANDLE_LIBRARY, sizeof(*library));

@@ -140,6 +140,16 @@ static void node_of_a_kernel_runs_in_the_context_that_is_named(void **state)
 	census_assert(FIRST, END);
 }
 
+static void node_of_a_kernel_that_names_a_context_leaks(void **state)
+{
+	(void)state;
+	assert_int_equal(system(SIMGPU_COMMAND " set leak=named"), 0);
+	add(true, on.ctx);
+	assert_int_equal(system(SIMGPU_COMMAND " set leak=none"), 0);
+	replay();
+	census_assert(0, CENSUS_SMS);
+}
+
 static void capture_into_the_graph(CUstream stream)
 {
 	CUgraph captured;
@@ -247,6 +257,7 @@ int main(void)
 		TEST(node_of_a_function_runs_in_the_functions_context),
 		TEST(node_of_a_kernel_runs_in_the_context_that_is_current_when_it_is_made),
 		TEST(node_of_a_kernel_runs_in_the_context_that_is_named),
+		TEST(node_of_a_kernel_that_names_a_context_leaks),
 		TEST(captured_node_stays_when_its_parameters_are_set),
 		TEST(captured_node_leaks_when_its_parameters_are_set),
 		TEST(parameters_of_a_kernel_move_a_node),
