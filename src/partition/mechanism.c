@@ -11,8 +11,8 @@
 #define TOO_OLD "a partition of its SMs needs a driver for CUDA 12.5 or later"
 
 PRINTF_LIKE(3, 4)
-static struct mechanism_choice
-	choice(enum mechanism mechanism, bool is_as_asked, const char *format, ...)
+static struct mechanism_choice choice(
+	enum mechanism mechanism, bool is_as_asked, const char *format, ...)
 {
 	struct mechanism_choice chosen = {mechanism, is_as_asked, ""};
 	va_list args;

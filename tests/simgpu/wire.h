@@ -167,10 +167,10 @@ struct wire_device {
 	uint8_t uuid[16];
 	uint64_t memory_bytes;
 	uint64_t memory_limit_bytes; /* that the driver itself keeps; 0: none */
-	uint64_t granularity_bytes; /* linear allocations are rounded up to this */
-	uint64_t context_bytes;     /* taken by every context */
-	uint64_t module_bytes;      /* taken by the code of every loaded module */
-	uint64_t pool_chunk_bytes;  /* pools take memory in multiples of this */
+	uint64_t granularity_bytes;  /* linear allocations are rounded up to this */
+	uint64_t context_bytes;      /* taken by every context */
+	uint64_t module_bytes;       /* taken by the code of every loaded module */
+	uint64_t pool_chunk_bytes;   /* pools take memory in multiples of this */
 	uint32_t sm_count;
 	uint32_t cc_major, cc_minor;
 	uint32_t pci_bus;
