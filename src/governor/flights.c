@@ -297,7 +297,8 @@ static int64_t sampled_ns(
 							   : flight->predicted_ns - used_ns;
 	uint64_t most_ns = now_ns - flight->since_ns + SAMPLE_ERROR_NS;
 
-	if (flight->stands_for_ns == 0 || apart_ns <= doubt_ns)
+	if (flight->stands_for_ns <= flight->predicted_ns || flight->predicted_ns == 0 ||
+		apart_ns <= doubt_ns)
 		return (int64_t)used_ns;
 	uint64_t others_ns = flight->stands_for_ns - flight->predicted_ns;
 	unsigned __int128 scaled_ns =
@@ -315,11 +316,13 @@ static uint64_t smooth(const struct costs *costs, const struct flight *flight, u
 }
 
 /* The first of its kind has ended. What was let go of it before was billed as if it were short; it
- * is billed, and others are told, how long it will take by all that is known. */
+ * is billed, and others are told, how long it will take by all that is known. Samples were billed
+ * by what was known then, though that may have made room for another since. */
 static void predict_again(struct device *dev, const struct flight *ended, uint64_t length_ns)
 {
 	for (struct flight *flight = dev->oldest; flight != NULL; flight = flight->next) {
-		if (flight == ended || flight->key != ended->key || flight->is_dense)
+		if (flight == ended || flight->key != ended->key || flight->is_dense ||
+			flight->stands_for_ns != 0)
 			continue;
 		uint64_t more_ns = length_ns - flight->predicted_ns;
 		flights_bill(dev, (int64_t)more_ns);
