@@ -276,11 +276,13 @@ bool share_look_again(unsigned device)
 	bool has_company = !partition_holds(device) || company_at(device) != MECHANISM_ALONE;
 	if (atomic_exchange(&partitioned[device].has_company, has_company) == has_company)
 		return false;
+	bool has_one;
 	uint32_t ppm;
-	do { /* the program may tighten it meanwhile */
+	do { /* the program may tighten it, or the partition be given up, meanwhile */
+		has_one = has_partition(device);
 		ppm = atomic_load(&partitioned[device].ppm);
 		governor_set_share(device, kept_by_time(device, ppm));
-	} while (ppm != atomic_load(&partitioned[device].ppm));
+	} while (ppm != atomic_load(&partitioned[device].ppm) || has_one != has_partition(device));
 	return true;
 }
 
