@@ -164,10 +164,22 @@ CUresult CUDAAPI beneath_cuGraphAddNode_v2(CUgraphNode *node, CUgraph graph,
 	return add_any(&use, params);
 }
 
+/* Drivers of before CUDA 12.3 have no other. */
+static CUresult call_add_node_v1(const struct use *use, CUgraphNodeParams *params)
+{
+	const struct place *place = &use->place;
+
+	return driver_real.cuGraphAddNode(
+		place->ret_node, place->graph, place->dependencies, place->count, params);
+}
+
 CUresult CUDAAPI beneath_cuGraphAddNode(CUgraphNode *node, CUgraph graph,
 	const CUgraphNode *dependencies, size_t count, CUgraphNodeParams *params)
 {
-	return beneath_cuGraphAddNode_v2(node, graph, dependencies, NULL, count, params);
+	const struct use use = {
+		.call = call_add_node_v1, .place = {node, graph, dependencies, NULL, count}};
+
+	return add_any(&use, params);
 }
 
 _Static_assert(sizeof(CUDA_KERNEL_NODE_PARAMS_v2) == sizeof(CUDA_KERNEL_NODE_PARAMS_v3) &&
@@ -224,7 +236,8 @@ CUresult CUDAAPI beneath_cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph,
 		.call = call_add_kernel, .place = {node, graph, dependencies, NULL, count}};
 	CUgraphNodeParams any;
 
-	if (kernel == NULL || kernel->func == NULL)
+	/* Drivers of before CUDA 12.0 have no other, and no partition. */
+	if (kernel == NULL || kernel->func == NULL || partition_places() == 0)
 		return driver_real.cuGraphAddKernelNode(node, graph, dependencies, count, kernel);
 	any = any_of_v1(kernel);
 	return add_any(&use, &any);

@@ -92,6 +92,20 @@ class Unchanged(Nodes):
                              {"named": "1", "set_as_shown": "32", "function": "1",
                               "function_as_shown": "32"})
 
+    def test_older_drivers_get_the_functions_that_they_have(self):
+        lacking = {"12040": set(), "12020": {"any_v2"}, "11080": {"v2", "any", "any_v2"}}
+        for version, lacks in lacking.items():
+            with self.subTest(version), machine(driver_version=version) as one:
+                bare = self.said(one, "older", program="partition_odd")
+                self.assertEqual({way for way in ("v1", "v2", "any", "any_v2")
+                                  if bare[f"answer_{way}"] != "0"}, lacks)
+                for mechanism in ("sm", "both"):
+                    done = self.start(one, "older", limits=limits("25%", mechanism),
+                                      program="partition_odd")
+                    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                    self.assertIn("needs a driver for CUDA 12.5 or later", done.stderr)
+                    self.assertEqual(harness.fields(done.stdout), bare)
+
     def test_threads_that_wait_for_the_context_meet_no_capture(self):
         with machine() as one:
             said = self.said(one, "together", 30_000 if FULL else 2_000, limits=limits("25%"))

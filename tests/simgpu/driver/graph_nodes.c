@@ -156,7 +156,7 @@ CUresult cuGraphAddKernelNode_v2(CUgraphNode *phGraphNode, CUgraph hGraph,
 	const CUgraphNode *dependencies, size_t numDependencies,
 	const CUDA_KERNEL_NODE_PARAMS *nodeParams)
 {
-	ENTER(cuGraphAddKernelNode_v2);
+	ENTER_SINCE(12000, cuGraphAddKernelNode_v2);
 	const struct place place = PLACE;
 
 	return add_kernel(&place, nodeParams);
@@ -265,7 +265,7 @@ static CUresult add_any(const struct place *place, CUgraphNodeParams *params)
 CUresult cuGraphAddNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
 	size_t numDependencies, CUgraphNodeParams *nodeParams)
 {
-	ENTER(cuGraphAddNode);
+	ENTER_SINCE(12020, cuGraphAddNode);
 	const struct place place = PLACE;
 
 	return add_any(&place, nodeParams);
@@ -276,7 +276,7 @@ CUresult cuGraphAddNode_v2(CUgraphNode *phGraphNode, CUgraph hGraph,
 	size_t numDependencies, CUgraphNodeParams *nodeParams)
 {
 	(void)dependencyData;
-	ENTER(cuGraphAddNode_v2);
+	ENTER_SINCE(12030, cuGraphAddNode_v2);
 	const struct place place = PLACE;
 
 	return add_any(&place, nodeParams);

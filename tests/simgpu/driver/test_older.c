@@ -69,12 +69,27 @@ static void exported_functions_are_not_supported(void **state)
 	assert_unknown("cuGreenCtxCreate");
 }
 
+static void nodes_are_added_by_the_functions_it_has(void **state)
+{
+	CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_EMPTY};
+	CUgraph graph;
+	CUgraphNode node;
+
+	(void)state;
+	must(cuGraphCreate(&graph, 0));
+	assert_cuda(
+		CUDA_ERROR_NOT_SUPPORTED, cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &params));
+	must(cuGraphAddNode(&node, graph, NULL, 0, &params));
+	must(cuGraphDestroy(graph));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(green_contexts_are_not_found),
 		cmocka_unit_test(what_it_has_is_found_at_its_own_version),
 		cmocka_unit_test(exported_functions_are_not_supported),
+		cmocka_unit_test(nodes_are_added_by_the_functions_it_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

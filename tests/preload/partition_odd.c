@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the cuslice authors
+ *
+ * usage: client_partition_odd older
+ *
+ * Nodes and calls that come where they are not expected. `older` says what becomes of nodes where
+ * the driver may lack newer functions.
+ */
+#include "client.h"
+#include "partition_gpu.h"
+
+#include <string.h>
+
+static struct gpu gpu;
+static uint32_t cycles = 1;
+static void *values[] = {&gpu.seen, &cycles};
+
+static CUDA_KERNEL_NODE_PARAMS_v2 of_function(void)
+{
+	return (CUDA_KERNEL_NODE_PARAMS_v2){.func = gpu.census,
+		.gridDimX = CENSUS_BLOCKS,
+		.gridDimY = 1,
+		.gridDimZ = 1,
+		.blockDimX = 1024,
+		.blockDimY = 1,
+		.blockDimZ = 1,
+		.kernelParams = values};
+}
+
+static CUDA_KERNEL_NODE_PARAMS_v1 of_function_v1(void)
+{
+	CUDA_KERNEL_NODE_PARAMS_v2 newer = of_function();
+	CUDA_KERNEL_NODE_PARAMS_v1 params;
+
+	memcpy(&params, &newer, sizeof(params));
+	return params;
+}
+
+static CUgraphNodeParams any_of(CUDA_KERNEL_NODE_PARAMS_v2 params)
+{
+	CUgraphNodeParams any;
+
+	memset(&any, 0, sizeof(any));
+	any.type = CU_GRAPH_NODE_TYPE_KERNEL;
+	memcpy(&any.kernel, &params, sizeof(params));
+	return any;
+}
+
+static CUgraph make_graph(void)
+{
+	CUgraph graph;
+
+	must(cuGraphCreate(&graph, 0), "graph");
+	return graph;
+}
+
+/* Says the answer, and the SMs of the graph that came of it, which ends. */
+static void say_answer(const char *way, CUresult result, CUgraph graph)
+{
+	CUgraphExec exec;
+	size_t count;
+
+	must(cuGraphGetNodes(graph, NULL, &count), "nodes");
+	say("answer_%s %d", way, (int)result);
+	say("nodes_%s %zu", way, count);
+	must(cuGraphInstantiateWithFlags(&exec, graph, 0), "instantiate");
+	must(cuGraphLaunch(exec, NULL), "graph");
+	say("%s %u", way, sms_of(&gpu));
+	must(cuGraphExecDestroy(exec), "destroy");
+	must(cuGraphDestroy(graph), "destroy");
+}
+
+static void older(void)
+{
+	CUDA_KERNEL_NODE_PARAMS_v1 v1 = of_function_v1();
+	CUDA_KERNEL_NODE_PARAMS_v2 v2 = of_function();
+	CUgraphNodeParams any = any_of(v2);
+	CUgraph graph = make_graph();
+	CUgraphNode node;
+
+	say_answer("v1", cuGraphAddKernelNode(&node, graph, NULL, 0, &v1), graph);
+	graph = make_graph();
+	say_answer("v2", cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &v2), graph);
+	graph = make_graph();
+	say_answer("any", cuGraphAddNode(&node, graph, NULL, 0, &any), graph);
+	graph = make_graph();
+	say_answer("any_v2", cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &any), graph);
+}
+
+int main(int argc, char *argv[])
+{
+	const char *what = argc > 1 ? argv[1] : "";
+
+	gpu = begin();
+	if (strcmp(what, "older") == 0)
+		older();
+	else
+		must_be(false, "see the usage");
+	return 0;
+}
