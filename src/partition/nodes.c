@@ -403,11 +403,13 @@ static struct call begin_call(CUcontext context)
 	return call;
 }
 
-/* True where a capture of ours was in the way all the same: to be called once more. */
-static bool end_call(const struct call *call, CUresult result)
+/* True where a capture of ours was in the way all the same, be it of the self-test of a partition
+ * that was not there when the call began: to be called once more. */
+static bool end_call(const struct call *call, CUcontext context, CUresult result)
 {
 	if (call->nodes == NULL)
-		return false;
+		return result == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED &&
+		       partition_of(context) != NULL;
 	atomic_fetch_sub(&call->nodes->calls, 1);
 	return result == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED &&
 	       call->captures != atomic_load(&call->nodes->captures);
@@ -421,7 +423,7 @@ static bool end_call(const struct call *call, CUresult result)
 		do {                                           \
 			call = begin_call(context);            \
 			result = driver_real.symbol arguments; \
-		} while (end_call(&call, result));             \
+		} while (end_call(&call, context, result));    \
 		return result;                                 \
 	}
 

@@ -267,6 +267,18 @@ struct lanes *partition_current(void)
 	return begin(context);
 }
 
+/* A call about the whole context would fail by a capture of the self-test, and spoil it. */
+static void wait_for_test(struct partition *partition, CUcontext context)
+{
+	if (likely(!atomic_load(&partition->is_made) || atomic_load(&partition->is_tested)) ||
+		is_tester(partition) || partition->lanes.primary != context)
+		return;
+	int cancelled = cancel_hold();
+	lock_take(&partition->making);
+	lock_drop(&partition->making);
+	cancel_restore(cancelled);
+}
+
 struct lanes *partition_of(CUcontext context)
 {
 	unsigned count = atomic_load_explicit(&wish_count, memory_order_relaxed);
@@ -275,6 +287,7 @@ struct lanes *partition_of(CUcontext context)
 		(context == NULL && driver_real.cuCtxGetCurrent(&context) != CUDA_SUCCESS))
 		return NULL;
 	for (unsigned i = 0; i < count && context != NULL; i++) {
+		wait_for_test(&partitions[i], context);
 		struct lanes *lanes = lanes_in(i, context);
 		if (lanes != NULL)
 			return lanes;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_odd older
+ * usage: client_partition_odd older | meet
  *
  * Nodes and calls that come where they are not expected. `older` says what becomes of nodes where
- * the driver may lack newer functions.
+ * the driver may lack newer functions; in `meet` threads wait for the context before there is any
+ * work, and go on while it comes.
  */
 #include "client.h"
 #include "partition_gpu.h"
 
+#include <pthread.h>
 #include <string.h>
+
+#define THREADS 4
 
 static struct gpu gpu;
 static uint32_t cycles = 1;
@@ -87,10 +91,52 @@ static void older(void)
 	say_answer("any_v2", cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &any), graph);
 }
 
+static _Atomic bool is_over;
+static _Atomic unsigned long waited;
+
+static void *wait_for_context(void *data)
+{
+	CUevent event;
+
+	(void)data;
+	must(cuCtxSetCurrent(gpu.primary), "current");
+	must(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), "event");
+	while (!is_over) {
+		must(cuCtxSynchronize(), "synchronize");
+		must(cuCtxRecordEvent(gpu.primary, event), "record");
+		must(cuCtxWaitEvent(gpu.primary, event), "wait");
+		waited++;
+	}
+	return NULL;
+}
+
+/* The partition is made, and tested, while others wait for the context again and again. */
+static void meet(void)
+{
+	pthread_t threads[THREADS];
+
+	must(cuInit(0), "cuInit");
+	must(cuDevicePrimaryCtxRetain(&gpu.primary, 0), "primary");
+	for (unsigned i = 0; i < THREADS; i++)
+		must_be(pthread_create(&threads[i], NULL, wait_for_context, NULL) == 0, "a thread");
+	while (waited < THREADS)
+		;
+	open_gpu(&gpu, 0);
+	is_over = true;
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	bring_work(&gpu, NULL);
+	say("sms %u", sms_of(&gpu));
+}
+
 int main(int argc, char *argv[])
 {
 	const char *what = argc > 1 ? argv[1] : "";
 
+	if (strcmp(what, "meet") == 0) {
+		meet();
+		return 0;
+	}
 	gpu = begin();
 	if (strcmp(what, "older") == 0)
 		older();

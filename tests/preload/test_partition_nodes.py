@@ -106,6 +106,12 @@ class Unchanged(Nodes):
                     self.assertIn("needs a driver for CUDA 12.5 or later", done.stderr)
                     self.assertEqual(harness.fields(done.stdout), bare)
 
+    def test_threads_that_wait_for_the_context_do_not_disturb_the_self_test(self):
+        for _ in range(200 if FULL else 24):
+            with machine() as one:
+                self.assertEqual(self.said(one, "meet", limits=limits("25%"),
+                                           program="partition_odd"), {"sms": "32"})
+
     def test_threads_that_wait_for_the_context_meet_no_capture(self):
         with machine() as one:
             said = self.said(one, "together", 30_000 if FULL else 2_000, limits=limits("25%"))
