@@ -121,8 +121,10 @@ static void look_around(struct device *dev, uint64_t now_ns)
 {
 	dev->in_flight_most_ns = IN_FLIGHT_NS;
 	dev->is_shared = dev->token != NULL && token_has_others(dev->token);
-	if (!dev->is_shared)
+	if (!dev->is_shared) {
+		dev->is_denied = false;
 		return;
+	}
 	dev->in_flight_most_ns = IN_FLIGHT_SHARED_NS;
 	if (dev->terms.is_latency)
 		return;

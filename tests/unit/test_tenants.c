@@ -133,11 +133,39 @@ static void eight_streams_beside_a_queue_get_their_share(void **state)
 	}
 }
 
+/* From then on, and for good. Its launch, if it waits, never goes. */
+static void go_away(struct tenant *tenant)
+{
+	tenant->wakes_at_ns = UINT64_MAX;
+	token_clear(tenant->seat.segment, tenant->seat.slot);
+}
+
+/* While the other has the device, what is earned is kept; what is earned while nobody wants
+ * anything is not, also where the other went while we waited for it. */
+static void idle_time_after_the_last_neighbour_is_not_kept(void **state)
+{
+	for (uint64_t at_ns = 0; at_ns < 20 * NS_PER_MS; at_ns += 3700 * NS_PER_US) {
+		setup(state);
+		tenants_add(20, NS_PER_MS)->syncs = true;
+		tenants_add(80, 5 * NS_PER_MS);
+		tenants_run(200 * NS_PER_MS + at_ns);
+		go_away(&tenants[1]);
+		tenants[0].think_ns = 3 * NS_PER_S;
+		tenants_run(3 * NS_PER_S);
+		tenants[0].think_ns = 0;
+		tenants_run(200 * NS_PER_MS);
+		uint64_t used_ns = tenants[0].used_ns;
+		tenants_run(300 * NS_PER_MS);
+		assert_in_range(tenants[0].used_ns - used_ns, 50 * NS_PER_MS, 100 * NS_PER_MS);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(long_kernels_beside_short_ones_lose_nothing, setup),
 		cmocka_unit_test_setup(others_run_on_when_a_kernel_hangs, setup),
+		cmocka_unit_test_setup(idle_time_after_the_last_neighbour_is_not_kept, setup),
 		cmocka_unit_test_setup(shares_hold_soon_after_a_common_start, setup),
 		cmocka_unit_test_setup(short_kernels_that_are_waited_for_get_their_share, setup),
 		cmocka_unit_test_setup(eight_streams_beside_a_queue_get_their_share, setup),
