@@ -107,7 +107,7 @@ bool token_has_latency(struct token_seat *seat);
  * before us then. */
 bool token_expects_back(const struct token_seat *seat, uint64_t now_ns);
 
-/* The part of the device that this process should get while all want it, in ppm; at least 1. */
+/* The part of the device that this process should get while all want it: 1000 ppm at least. */
 uint32_t token_rate_ppm(struct token_seat *seat);
 
 /* This process used so much more; less than nothing gives back. */

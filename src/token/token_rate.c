@@ -10,6 +10,10 @@
 /* What guarantees leave for those who have none is at least this. */
 #define LEFT_LEAST_PPM 10000u
 
+/* Nobody is entitled to less: v is GPU time over the rate, and comes to V_MOST, where turns have no
+ * end any more, after 53 days of GPU time at this rate. At 1 ppm it did within hours. */
+#define RATE_LEAST_PPM 1000u
+
 /* Twice as many as slots, so there is always an empty place. */
 #define PLACES (2 * TOKEN_SLOTS)
 _Static_assert((PLACES & (PLACES - 1)) == 0, "a power of two");
@@ -135,5 +139,5 @@ uint32_t token_rate_ppm(struct token_seat *seat)
 					  : ours->guarantee_ppm;
 	if (sums->has_siblings)
 		rate /= siblings_of(seat);
-	return rate > 0 ? (uint32_t)rate : 1;
+	return rate > RATE_LEAST_PPM ? (uint32_t)rate : RATE_LEAST_PPM;
 }

@@ -122,7 +122,7 @@ static uint32_t rate_by_rules(unsigned slot)
 	else if (guaranteed > whole)
 		rate = rate * whole / guaranteed;
 	rate /= siblings;
-	return rate > 0 ? (uint32_t)rate : 1;
+	return rate > 1000 ? (uint32_t)rate : 1000;
 }
 
 static bool has_latency_by_rules(unsigned slot)
@@ -186,8 +186,31 @@ static void damaged_slots_give_some_rate(void **state)
 			word_store(&segment.slots[i].entitlement, (uint64_t)random() << 20);
 		}
 		word_store(&segment.changes, (uint64_t)random());
-		assert_in_range(token_rate_ppm(seat), 1, PPM_WHOLE);
+		assert_in_range(token_rate_ppm(seat), 1000, PPM_WHOLE);
 	}
+}
+
+/* The least weight beside the greatest, and guarantees of all of the device: who has used it alone
+ * for 50 days, while the others had nothing to do, passes it on still. */
+static void turns_end_after_months(void **state)
+{
+	struct token_entitlement entitlement = {.weight = 1};
+	struct token_seat *low = enter(0, 0, 0), *other = enter(1, 0, PPM_WHOLE / 2);
+	uint64_t now_ns = BEGIN_NS;
+
+	(void)state;
+	enter(2, 0, PPM_WHOLE / 2);
+	entitlement.weight = 10000;
+	token_change(enter(3, 0, 0), &entitlement);
+	(void)ask(low, now_ns);
+	token_bill(low, (int64_t)(50 * 24 * 3600 * NS_PER_S));
+	now_ns += NS_PER_S;
+	assert_int_equal(ask(other, now_ns), 0);
+	(void)ask(low, now_ns);
+	assert_true(token_is_held(other));
+	assert_in_range(token_turn_ns(other, now_ns), 1, NS_PER_S);
+	token_bill(other, (int64_t)NS_PER_S);
+	assert_int_equal(token_turn_ns(other, now_ns), 0);
 }
 
 /* A hundred wait, each with more used than the one before it; the first has the token. */
@@ -233,6 +256,7 @@ int main(void)
 		cmocka_unit_test_setup(long_command_is_no_pause, setup),
 		cmocka_unit_test_setup(rates_are_as_of_the_last_change, setup),
 		cmocka_unit_test_setup(damaged_slots_give_some_rate, setup),
+		cmocka_unit_test_setup(turns_end_after_months, setup),
 		cmocka_unit_test_setup(who_is_far_behind_sleeps_longer, setup),
 		cmocka_unit_test_setup(last_of_many_takes_what_the_dead_leave, setup),
 	};
