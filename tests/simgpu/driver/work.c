@@ -92,6 +92,7 @@ struct work *work_create_kernel(CUfunction function, const struct simgpu_twin_la
 	if (!work)
 		return NULL;
 	work->kernel.function = function;
+	work->kernel.twin = function->twin;
 	work->kernel.launch = *launch;
 	work->kernel.launch.param_count = function->declared->param_count;
 	if (copy_params(&work->kernel, function->declared, kernel_params, buffer, buffer_bytes))
@@ -269,11 +270,11 @@ static void apply_kernel(const struct work_kernel *kernel, const uint64_t *sms)
 {
 	struct simgpu_twin_launch launch = kernel->launch;
 
-	if (!kernel->function->twin)
+	if (!kernel->twin)
 		return;
 	launch.sms = sms;
 	launch.sm_words = entry.machine->sm_words;
-	kernel->function->twin(&launch, kernel->params);
+	kernel->twin(&launch, kernel->params);
 }
 
 static void apply_copy(const struct work_copy *copy)

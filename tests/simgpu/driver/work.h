@@ -32,6 +32,7 @@ enum work_kind {
 
 struct work_kernel {
 	CUfunction function;
+	simgpu_twin *twin; /* the function's, which may be gone when the kernel ends; or NULL */
 	struct simgpu_twin_launch launch;
 	void **params;              /* launch.param_count pointers into param_bytes */
 	unsigned char *param_bytes; /* owned */
