@@ -35,7 +35,7 @@ class Share(harness.Case):
     def test_shares_of_other_sizes(self):
         for wanted in (5, 50, 80):
             with self.subTest(wanted):
-                percent = self.percent_used("queue", 2000, {"COMPUTE": f"{wanted}%"})
+                percent = self.percent_used("queue", 1500, {"COMPUTE": f"{wanted}%"})
                 self.assertGreater(percent, wanted - 3)
                 self.assertLess(percent, wanted + 3)
 
