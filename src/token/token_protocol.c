@@ -174,21 +174,27 @@ void token_bill(struct token_seat *seat, int64_t used_ns)
 		newest = word_load(&seat->segment->newest_v);
 }
 
-/* Whether the process has long had nothing on the device, and wanted nothing. */
+/* Whether the process has long had nothing on the device, and wanted nothing. One that wants asks
+ * again within TOKEN_FAR_NAP_NS, or it was stopped. */
 static void note_pause(struct token_seat *seat, uint64_t now_ns)
 {
-	uint64_t drained_at_ns = word_load(&own(seat)->drained_at_ns);
+	const struct token_slot *slot = own(seat);
+	uint64_t since_ns = greater(seat->wanted_at_ns, word_load(&slot->drained_at_ns));
+	uint64_t pause_ns = word_load(&slot->wants) == TOKEN_IDLE ? PAUSE_NS : TOKEN_STALE_NS;
 
-	if (now_ns > greater(seat->wanted_at_ns, drained_at_ns) + PAUSE_NS)
+	if (now_ns > since_ns + pause_ns)
 		seat->has_paused = true;
 }
 
-/* One that was stopped may have let a launch go before anybody looks at what it claims. */
+/* One that was stopped may have let a launch go before anybody looks at what it claims. What has
+ * ended was on the device until then, however early that was predicted to end. */
 void token_publish(
 	struct token_seat *seat, uint64_t granted_ns, uint64_t drained_at_ns, uint64_t now_ns)
 {
 	struct token_slot *slot = own(seat);
 
+	if (drained_at_ns <= now_ns)
+		word_store(&slot->drained_at_ns, drained_at_ns);
 	note_pause(seat, now_ns);
 	word_store(&slot->drained_at_ns, drained_at_ns);
 	word_store(&slot->granted_ns, granted_ns);
