@@ -48,7 +48,7 @@ static struct lanes *partition_in(CUcontext context)
 }
 
 /* Functions are those of the current context as a rule; a program that has none current has one
- * partition as a rule. */
+ * partition as a rule. NULL where a context is current that has no partition. */
 static struct lanes *partition_of_function(void)
 {
 	struct lanes *lanes = partition_current();
@@ -107,34 +107,64 @@ static CUresult use_named(const struct use *use, CUgraphNodeParams *params)
 	return params->type == CU_GRAPH_NODE_TYPE_KERNEL ? inside(lanes, result) : result;
 }
 
-/* Finds out without touching the program's graph: one that a refused launch leaves in a capture
- * that failed may be lost. */
-static CUresult try_elsewhere(const struct use *use, CUgraphNodeParams *params)
+/* Finds out without touching the program's graph, as what may be added to a graph, and also be
+ * launched in the partition: a refused launch may lose the graph in whose capture it comes. */
+static bool can_capture(struct lanes *lanes, const struct use *use, CUgraphNodeParams *params)
 {
 	struct use trial = *use;
 	CUgraphNode node;
 
 	trial.place = (struct place){.ret_node = &node};
-	if (driver_real.cuGraphCreate(&trial.place.graph, 0) != CUDA_SUCCESS)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult result = trial.call(&trial, params);
+	if (lanes == NULL || driver_real.cuGraphCreate(&trial.place.graph, 0) != CUDA_SUCCESS)
+		return false;
+	bool can = trial.call(&trial, params) == CUDA_SUCCESS &&
+		   nodes_capture(lanes, &trial.place, &params->kernel) == CUDA_SUCCESS;
 	driver_real.cuGraphDestroy(trial.place.graph);
-	return result;
+	return can;
+}
+
+/* The driver does not tell whose a function is: with several devices it may be another one's than
+ * the current context. NULL where no partition takes it. */
+static struct lanes *partition_that_takes(
+	struct lanes *first, const struct use *use, CUgraphNodeParams *params)
+{
+	if (can_capture(first, use, params))
+		return first;
+	for (unsigned i = 0; i < partition_places(); i++) {
+		struct lanes *other = partition_at(i);
+		if (other != first && can_capture(other, use, params))
+			return other;
+	}
+	return NULL;
+}
+
+/* Such edges are those of programmatic launches. What captures make of them nobody has seen. */
+static bool has_edge_data(const struct place *place)
+{
+	static const CUgraphEdgeData none;
+
+	for (size_t i = 0; place->edges != NULL && i < place->count; i++) {
+		if (memcmp(&place->edges[i], &none, sizeof(none)) != 0)
+			return true;
+	}
+	return false;
 }
 
 /* A kernel of a context. What cannot be is refused by the driver itself, asked as the program asks.
  */
 static CUresult add_function(const struct use *use, CUgraphNodeParams *params)
 {
-	struct lanes *lanes = use->place.ret_node != NULL ? partition_of_function() : NULL;
-
-	if (lanes == NULL)
+	if (partition_places() == 0 || use->place.ret_node == NULL)
 		return use->call(use, params);
-	CUresult result = try_elsewhere(use, params);
-	if (result == CUDA_SUCCESS)
-		result = nodes_capture(lanes, &use->place, &params->kernel);
-	return result == CUDA_SUCCESS ? inside(lanes, result)
-				      : outside(lanes, use->call(use, params));
+	struct lanes *current = partition_of_function();
+	struct lanes *lanes = partition_that_takes(current, use, params);
+	if (lanes != NULL && !has_edge_data(&use->place) &&
+		nodes_capture(lanes, &use->place, &params->kernel) == CUDA_SUCCESS)
+		return inside(lanes, CUDA_SUCCESS);
+	CUresult result = use->call(use, params);
+	if (lanes == NULL && current != NULL && result == CUDA_SUCCESS)
+		partition_refuse_all(REFUSED);
+	return lanes != NULL ? outside(lanes, result) : result;
 }
 
 static CUresult add_any(const struct use *use, CUgraphNodeParams *params)

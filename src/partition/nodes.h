@@ -43,9 +43,9 @@ struct place {
 
 struct lanes;
 
-/* Adds a node of the kernel params->func, in the partition `lanes`, in whose context this is done
- * where none is current. Where it cannot be the graph is as it was, and it is not to be asked for
- * again. */
+/* Adds a node of the kernel params->func, in the partition `lanes`, in whose context this is done.
+ * Where it cannot be the graph is as it was, unless the driver loses it with a launch that it
+ * refuses: to be tried on another graph first. */
 CUresult nodes_capture(struct lanes *lanes, const struct place *place,
 	const CUDA_KERNEL_NODE_PARAMS_v3 *params) MUST_CHECK;
 

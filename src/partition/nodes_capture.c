@@ -162,7 +162,7 @@ CUresult nodes_capture(
 	int cancelled = cancel_hold();
 	CUstreamCaptureMode mode = relax_capture();
 	bool is_entered = driver_real.cuCtxGetCurrent(&current) == CUDA_SUCCESS &&
-			  current == NULL &&
+			  current != lanes->primary &&
 			  driver_real.cuCtxPushCurrent_v2(lanes->primary) == CUDA_SUCCESS;
 
 	CUresult result = begin_capture(&lanes->nodes)

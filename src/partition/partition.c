@@ -307,6 +307,20 @@ void partition_refuse(struct lanes *lanes, const char *reason)
 	}
 }
 
+void partition_refuse_all(const char *reason)
+{
+	bool is_testing = false;
+
+	for (unsigned i = 0; i < partition_places(); i++) {
+		if (!is_tester(&partitions[i]))
+			continue;
+		atomic_store(&partitions[i].lanes.nodes.get_out, true);
+		is_testing = true;
+	}
+	for (unsigned i = 0; i < partition_places() && !is_testing; i++)
+		partition_give_up(i, reason);
+}
+
 struct lanes *partition_at(unsigned place)
 {
 	return lanes_at(place);

@@ -21,6 +21,9 @@ struct lanes *partition_of(CUcontext context);
  * the share from now on. Before the self-test has ended this is noted in nodes.get_out instead. */
 void partition_refuse(struct lanes *lanes, const char *reason);
 
+/* The same where it is one of them, and nobody knows which. */
+void partition_refuse_all(const char *reason);
+
 /* The same by the device; nothing where none was wished for. */
 void partition_give_up(unsigned device, const char *reason);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_odd older | meet
+ * usage: client_partition_odd older | one | cluster | edge | devices | meet
  *
  * Nodes and calls that come where they are not expected. `older` says what becomes of nodes where
- * the driver may lack newer functions; in `meet` threads wait for the context before there is any
- * work, and go on while it comes.
+ * the driver may lack newer functions, `one` of a single one, `cluster` of one whose cluster may
+ * not fit, `edge` of one behind a programmatic edge, `devices` of those of one device while the
+ * context of the other is current. In `meet` threads wait for the context before there is any work,
+ * and go on while it comes.
  */
 #include "client.h"
 #include "partition_gpu.h"
@@ -91,6 +93,84 @@ static void older(void)
 	say_answer("any_v2", cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &any), graph);
 }
 
+static void one(void)
+{
+	CUDA_KERNEL_NODE_PARAMS_v2 params = of_function();
+	CUgraph graph = make_graph();
+	CUgraphNode node;
+
+	say_answer("one", cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &params), graph);
+}
+
+#define CLUSTER 16
+#define SHARED  (120 << 10) /* bytes: an SM holds one such block */
+
+/* Sixteen blocks are on sixteen SMs then, which are not scheduled together. The first node is of
+ * what fits. */
+static void cluster(void)
+{
+	CUDA_KERNEL_NODE_PARAMS_v2 params = of_function();
+	CUgraph graph = make_graph();
+	CUgraphNode first, node;
+
+	params.gridDimX = 2 * CLUSTER * 10;
+	must(cuGraphAddKernelNode_v2(&first, graph, NULL, 0, &params), "what fits");
+	must(cuFuncSetAttribute(gpu.census, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1),
+		"attribute");
+	must(cuFuncSetAttribute(
+		     gpu.census, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, SHARED),
+		"attribute");
+	must(cuFuncSetAttribute(gpu.census, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT, 1),
+		"height");
+	must(cuFuncSetAttribute(gpu.census, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH, 1), "depth");
+	must(cuFuncSetAttribute(gpu.census, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH, CLUSTER),
+		"width");
+	params.sharedMemBytes = SHARED;
+	say_answer("cluster", cuGraphAddKernelNode_v2(&node, graph, &first, 1, &params), graph);
+}
+
+static void edge(void)
+{
+	const CUgraphEdgeData plain = {0},
+			      early = {.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC,
+				      .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
+	CUgraphNodeParams any = any_of(of_function());
+	CUgraph graph = make_graph();
+	CUgraphNode first, second, third;
+
+	must(cuGraphAddNode_v2(&first, graph, NULL, NULL, 0, &any), "first");
+	say_answer("plain", cuGraphAddNode_v2(&second, graph, &first, &plain, 1, &any), graph);
+	graph = make_graph();
+	must(cuGraphAddNode_v2(&first, graph, NULL, NULL, 0, &any), "first");
+	say_answer("early", cuGraphAddNode_v2(&third, graph, &first, &early, 1, &any), graph);
+}
+
+/* The function and its graph are the second device's. */
+static void devices(void)
+{
+	struct gpu gpus[2];
+	CUDA_KERNEL_NODE_PARAMS_v2 params;
+	CUgraph graph;
+	CUgraphNode node;
+	int sms;
+
+	must(cuInit(0), "cuInit");
+	for (int i = 0; i < 2; i++)
+		open_gpu(&gpus[i], i);
+	gpu = gpus[1];
+	params = of_function();
+	graph = make_graph();
+	must(cuCtxSetCurrent(gpus[0].primary), "current");
+	CUresult result = cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &params);
+	must(cuCtxSetCurrent(gpus[1].primary), "current");
+	say_answer("other", result, graph);
+	for (int i = 0; i < 2; i++) {
+		must(cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, i),
+			"SMs");
+		say("told_%d %d", i, sms);
+	}
+}
+
 static _Atomic bool is_over;
 static _Atomic unsigned long waited;
 
@@ -137,9 +217,19 @@ int main(int argc, char *argv[])
 		meet();
 		return 0;
 	}
+	if (strcmp(what, "devices") == 0) {
+		devices();
+		return 0;
+	}
 	gpu = begin();
 	if (strcmp(what, "older") == 0)
 		older();
+	else if (strcmp(what, "one") == 0)
+		one();
+	else if (strcmp(what, "cluster") == 0)
+		cluster();
+	else if (strcmp(what, "edge") == 0)
+		edge();
 	else
 		must_be(false, "see the usage");
 	return 0;

@@ -47,6 +47,26 @@ class Confined(Nodes):
         with machine() as one:
             self.assertEqual(self.said(one, "ways"), {way: "132" for way in ADDED + SET})
 
+    def test_function_of_another_device_stays_in_its_partition(self):
+        shares = {"COMPUTE_0": "25%", "COMPUTE_1": "50%", "MECHANISM": "sm"}
+        for lacking in (None, "COMPUTE_0"):
+            with self.subTest(lacking), machine(devices="2") as one:
+                limited = {key: share for key, share in shares.items() if key != lacking}
+                said = self.said(one, "devices", limits=limited, program="partition_odd")
+                self.assertEqual(said, {"answer_other": "0", "nodes_other": "1", "other": "64",
+                                        "told_0": "132" if lacking else "32", "told_1": "64"})
+
+    def test_function_that_no_device_takes_gives_up_all_of_them(self):
+        with machine(devices="2") as one:
+            one.simgpu("fail", "cuStreamBeginCaptureToGraph", "801", "1000000")
+            done = self.start(one, "devices", limits={"COMPUTE_0": "25%", "COMPUTE_1": "50%",
+                                                      "MECHANISM": "sm"}, program="partition_odd")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stderr.count("cuslice["), 2, done.stderr)
+        self.assertEqual(harness.fields(done.stdout),
+                         {"answer_other": "0", "nodes_other": "1", "other": "132",
+                          "told_0": "132", "told_1": "132"})
+
     def test_copies_and_memsets_stay_in(self):
         by_sms = {"fill_mib_per_ms": "100", "d2d_mib_per_ms": "100"}
         with machine(**by_sms) as one:
@@ -141,6 +161,36 @@ class Refused(Nodes):
         said = self.refused("the driver takes a node that the program puts into a graph for other "
                             "SMs only", done)
         self.assertEqual((said["before"], said["node"], said["told"]), ("32", "132", "132"))
+
+    def odd(self, machine, command, **settings):
+        return self.start(machine, command, limits=settings or limits("25%"),
+                          program="partition_odd")
+
+    def test_launch_that_the_partition_cannot_run_spoils_no_graph(self):
+        with machine(strict_capture="1") as one:
+            bare = self.said(one, "cluster", program="partition_odd")
+            done = self.odd(one, "cluster")
+        self.assertEqual(bare, {"answer_cluster": "0", "nodes_cluster": "2", "cluster": "132"})
+        self.assertEqual(self.refused("the driver takes a node that the program puts into a graph "
+                                      "for other SMs only", done), bare)
+
+    def test_driver_that_tells_no_captured_node_leaves_one_only(self):
+        with machine() as one:
+            one.simgpu("fail", "cuStreamGetCaptureInfo_v3", "801", "1000000")
+            done = self.odd(one, "one")
+        self.assertEqual(self.refused("the driver takes a node that the program puts into a graph "
+                                      "for other SMs only", done),
+                         {"answer_one": "0", "nodes_one": "1", "one": "132"})
+
+    def test_programmatic_edges_are_kept_by_time(self):
+        with machine() as one:
+            done = self.odd(one, "edge")
+        said = self.refused("the driver takes a node that the program puts into a graph for other "
+                            "SMs only", done)
+        self.assertEqual((said["answer_plain"], said["plain"], said["nodes_plain"]),
+                         ("0", "32", "2"))
+        self.assertEqual((said["answer_early"], said["early"], said["nodes_early"]),
+                         ("0", "132", "2"))
 
     def test_own_green_context_is_kept_by_time(self):
         with machine() as one:

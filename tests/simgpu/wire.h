@@ -220,7 +220,7 @@ struct wire_machine {
 	uint32_t mps;                      /* 1: processes have the SMs at the same time */
 	uint32_t mps_percentage;           /* that the daemon of MPS gives every process */
 	_Atomic uint32_t leaks;            /* enum wire_leak */
-	uint32_t strict_capture; /* 1: questions about memory are unsafe in captures too */
+	uint32_t strict_capture; /* 1: questions and refused launches spoil captures too */
 	struct wire_device devices[WIRE_MAX_DEVICES];
 	struct wire_kernel_time kernels[WIRE_MAX_KERNELS];
 	struct wire_failure failures[WIRE_MAX_FAILURES];

@@ -114,6 +114,14 @@ static bool is_captured_and_blocking(CUstream stream)
 	return stream->capture && stream_is_blocking(stream);
 }
 
+void capture_spoil(CUstream stream)
+{
+	if (!stream->capture || !entry.machine->strict_capture)
+		return;
+	stream->capture->is_invalid = true;
+	stream->capture->graph->is_lost = true;
+}
+
 bool capture_blocks_legacy(CUcontext ctx)
 {
 	CUstream stream = are_none() ? NULL : ctx->streams;

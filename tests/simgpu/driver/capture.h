@@ -59,6 +59,10 @@ bool capture_blocks_legacy(CUcontext ctx);
 /* Refuses and invalidates if `stream` is being captured: for what cannot be. */
 CUresult capture_refuse_stream(CUstream stream);
 
+/* A launch into `stream` was refused. If that is being captured, machines with strict_capture
+ * invalidate the capture, and the graph takes no more nodes. */
+void capture_spoil(CUstream stream);
+
 /* Refuses the use of the legacy stream of `ctx` while a stream that waits for it is captured. */
 CUresult capture_refuse_legacy(CUcontext ctx);
 

@@ -31,6 +31,16 @@ CUresult cluster_read(const CUlaunchConfig *config, uint32_t *ret_blocks)
 	return CUDA_SUCCESS;
 }
 
+uint32_t cluster_required(CUfunction function)
+{
+	const int *attributes = function->attributes;
+	const uint64_t blocks = (uint64_t)attributes[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH] *
+				(uint64_t)attributes[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT] *
+				(uint64_t)attributes[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH];
+
+	return blocks == 0 ? 1 : blocks < UINT32_MAX ? (uint32_t)blocks : UINT32_MAX;
+}
+
 CUresult cluster_check(CUfunction function, uint32_t blocks)
 {
 	const bool is_allowed =

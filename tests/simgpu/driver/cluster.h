@@ -16,6 +16,9 @@
  */
 CUresult cluster_read(const CUlaunchConfig *config, uint32_t *ret_blocks);
 
+/* Blocks of the cluster that a function is to have in launches that ask for none. */
+uint32_t cluster_required(CUfunction function);
+
 /* Whether a function may have clusters of so many blocks, on any SMs.
  * Returns  CUDA_ERROR_INVALID_CLUSTER_SIZE where it may not
  */

@@ -86,7 +86,7 @@ void graph_destroy(CUgraph graph)
 CUresult graph_add_node(CUgraph graph, CUgraphNodeType type, const CUgraphNode *deps, size_t count,
 	CUgraphNode *ret_node)
 {
-	if (count && !deps)
+	if (graph->is_lost || (count && !deps))
 		return CUDA_ERROR_INVALID_VALUE;
 	CUgraphNode node = handle_create(HANDLE_NODE, sizeof(*node));
 	CUresult result = CUDA_SUCCESS;

@@ -42,6 +42,7 @@ struct CUgraph_st {
 	struct node_list nodes; /* in the order in which they were added */
 	CUgraph original;       /* that it is a clone of; or NULL */
 	CUgraphNode parent;     /* whose child graph it is; or NULL */
+	bool is_lost;           /* takes no more nodes */
 };
 
 /* Adds `node` unless it is there. Returns false when memory is out. */

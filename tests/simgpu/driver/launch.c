@@ -36,9 +36,9 @@ static uint32_t blocks_per_sm(CUfunction function, const struct launch *launch)
 	return function_blocks_per_sm(function, threads, launch->shared_bytes);
 }
 
-static uint32_t clusters_of(const struct launch *launch)
+static uint32_t clusters_of(CUfunction function, const struct launch *launch)
 {
-	return launch->cluster_blocks ? launch->cluster_blocks : 1;
+	return launch->cluster_blocks > 1 ? launch->cluster_blocks : cluster_required(function);
 }
 
 static CUresult check_resources(CUfunction function, const struct launch *launch)
@@ -55,7 +55,7 @@ static CUresult check_resources(CUfunction function, const struct launch *launch
 		return CUDA_ERROR_INVALID_VALUE;
 	if (launch->is_cooperative && blocks_per_sm(function, launch) == 0)
 		return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
-	return cluster_check(function, clusters_of(launch));
+	return cluster_check(function, clusters_of(function, launch));
 }
 
 /* Reads the list of `extra`: a buffer and its size, in any order. */
@@ -107,7 +107,7 @@ CUresult launch_work(const struct launch *launch, struct work **ret_work)
 	if (!*ret_work)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	(*ret_work)->kernel.blocks_per_sm = blocks_per_sm(function, launch);
-	(*ret_work)->kernel.cluster_blocks = clusters_of(launch);
+	(*ret_work)->kernel.cluster_blocks = clusters_of(function, launch);
 	(*ret_work)->kernel.is_cooperative = launch->is_cooperative;
 	return CUDA_SUCCESS;
 }

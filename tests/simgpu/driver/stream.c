@@ -187,6 +187,8 @@ CUresult stream_submit(CUstream stream, struct work *work, uint64_t *ret_seq)
 
 	if (work->kind == WORK_KERNEL)
 		result = check_kernel(&work->kernel, stream->ctx);
+	if (result != CUDA_SUCCESS)
+		capture_spoil(stream);
 	if (result == CUDA_SUCCESS && stream == stream->ctx->legacy)
 		result = capture_refuse_legacy(stream->ctx);
 	if (result == CUDA_SUCCESS && stream->capture) {
