@@ -207,7 +207,7 @@ struct meter *flights_meter(struct device *dev, CUcontext context)
 
 	for (unsigned i = 0; i < MAX_CONTEXTS; i++) {
 		if (dev->meters[i].context == context)
-			return dev->meters[i].is_ending ? NULL : &dev->meters[i];
+			return dev->meters[i].endings > 0 ? NULL : &dev->meters[i];
 		if (dev->meters[i].context == NULL && unused == NULL)
 			unused = &dev->meters[i];
 	}
@@ -366,7 +366,7 @@ void flights_harvest(
 		others = look_at_others(dev, now_ns);
 	for (struct flight **link = &dev->oldest; *link != NULL && running < most_running;) {
 		struct flight *flight = *link;
-		if (!flight->is_submitted || flight->meter->is_ending) {
+		if (!flight->is_submitted || flight->meter->endings > 0) {
 			link = &flight->next;
 			continue;
 		}

@@ -348,7 +348,7 @@ static void settle_context(struct device *dev, struct meter *meter, uint64_t now
 	if (meter->context == NULL)
 		return;
 	if (flights_has(dev, meter))
-		meter->is_ending = true;
+		meter->endings++;
 	else
 		meter_finish(meter);
 }
@@ -362,7 +362,8 @@ static void keep_context(struct device *dev, struct meter *meter, uint64_t now_n
 {
 	(void)dev;
 	(void)now_ns;
-	meter->is_ending = false;
+	if (meter->endings > 0)
+		meter->endings--;
 }
 
 void governor_keep_context(CUcontext context)

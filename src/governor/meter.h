@@ -22,7 +22,7 @@ struct meter_pair {
 
 struct meter {
 	CUcontext context; /* NULL: not in use */
-	bool is_ending;    /* the context may be dying just now: its events are not touched */
+	unsigned endings; /* that are tried just now: the context may die, events are not touched */
 	struct busy busy;
 	/* Of flights.c: GPU time of other processes until the end of what is in `busy`. */
 	uint64_t others_covered_ns;

@@ -340,6 +340,28 @@ static void settled_context_that_lives_on_is_measured_on(void **state)
 	assert_int_equal(fake.events_alive, 0);
 }
 
+/* Two threads let go of it, and the first was not the last: until the second is known to be neither
+ * nobody touches its events. */
+static void context_that_two_may_end_is_left_alone(void **state)
+{
+	(void)state;
+	governor_tighten_share(0, QUARTER);
+	launch(KERNEL, NULL, NS_PER_MS);
+	governor_settle_context(fake_context(0));
+	governor_settle_context(fake_context(0));
+	governor_keep_context(fake_context(0));
+	fake_synchronize(NULL);
+	fake_pass(NS_PER_S);
+	uint64_t billed_ns = governor_billed_ns(0);
+	governor_settle_context(fake_context(0)); /* reads what may be read */
+	assert_int_equal(governor_billed_ns(0), billed_ns);
+	governor_keep_context(fake_context(0));
+	governor_keep_context(fake_context(0));
+	governor_settle_context(fake_context(0));
+	assert_in_range(governor_billed_ns(0), NS_PER_MS - 1000, NS_PER_MS + 1000);
+	assert_int_equal(fake.events_alive, 0);
+}
+
 /* The teardown looks for events that are used after this. */
 static void lost_context_pays_for_the_time_since_admission(void **state)
 {
@@ -534,6 +556,7 @@ int main(void)
 		CASE(launch_without_a_context_is_left_to_the_driver),
 		CASE(settled_context_has_paid_and_leaves_nothing),
 		CASE(settled_context_that_lives_on_is_measured_on),
+		CASE(context_that_two_may_end_is_left_alone),
 		CASE(lost_context_pays_for_the_time_since_admission),
 		CASE(dying_context_is_not_touched),
 		CASE(context_lost_between_admission_and_launch_is_survived),
