@@ -146,25 +146,23 @@ static void keep_by_mps(unsigned device, uint32_t ppm, bool is_static)
 		duty_ppm / 1000 % 10);
 }
 
-/* Who is to be seen has to be there: of two that come at a time one sees the other. */
-static enum mechanism_company company_at(unsigned device)
+static enum mechanism_company company_of(const struct token_seat *seat)
 {
-	const struct token_seat *seat = token_join(device);
-
 	if (seat == NULL)
 		return MECHANISM_BESIDE_UNSEEN;
 	return token_sees_others(seat) ? MECHANISM_BESIDE_OTHERS : MECHANISM_ALONE;
 }
 
 /* What was decided at the start is looked at again with those who are there now. One that has died
- * just before is there until it is reaped. */
+ * just before is there until it is reaped. Who is to be seen has to be there: of two that come at a
+ * time one sees the other. */
 static const char *object_beside_others(unsigned device)
 {
-	enum mechanism_company company = company_at(device);
+	enum mechanism_company company = company_of(token_join(device));
 
 	for (unsigned i = 0; i < REAPED_LOOKS && company == MECHANISM_BESIDE_OTHERS; i++) {
 		clock_sleep_ns(REAPED_NS / REAPED_LOOKS);
-		company = company_at(device);
+		company = company_of(token_join(device));
 	}
 	struct mechanism_choice chosen = choose(device, CONFIG_AUTO, company);
 
@@ -268,12 +266,14 @@ bool share_looks_again(void)
 
 /* A partition that was made while nobody else was there stays as it is, for the program's streams
  * are in it. Beside others it would have its SMs for a part of all turns; so that they get what is
- * theirs it takes turns with its share then, and no more than that. */
+ * theirs it takes turns with its share then, and no more than that. The thread that looks is the
+ * one that joins for others: it would wait for itself. */
 bool share_look_again(unsigned device)
 {
 	if (!partitioned[device].is_auto)
 		return false;
-	bool has_company = !partition_holds(device) || company_at(device) != MECHANISM_ALONE;
+	bool has_company =
+		!partition_holds(device) || company_of(token_joined(device)) != MECHANISM_ALONE;
 	if (atomic_exchange(&partitioned[device].has_company, has_company) == has_company)
 		return false;
 	bool has_one;
