@@ -150,17 +150,29 @@ static void remove_free(int folder, const char *name, int fd)
 	close(other);
 }
 
-/* What cannot be used though it is a device's segment, by another version or by damage, stays in
- * the way only as long as a process has a slot there. */
-static void remove_useless(const char *path)
+static bool is_useless(int fd)
 {
 	struct segment_header header;
+	struct stat info;
 
+	return pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
+	       memcmp(header.magic, token_kind.magic, sizeof(header.magic)) == 0 &&
+	       fstat(fd, &info) == 0 &&
+	       (header.version != token_kind.version || header.size != token_kind.size ||
+		       header.slot_count != token_kind.slot_count ||
+		       header.device_count != token_kind.device_count ||
+		       info.st_size != (off_t)token_kind.size);
+}
+
+/* What cannot be used though it is a device's segment, by another version or by damage, stays in
+ * the way only as long as a process has a slot there. One that could be used was not to be had for
+ * another reason, which may pass. */
+static void remove_useless(const char *path)
+{
 	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return;
-	if (pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
-		memcmp(header.magic, token_kind.magic, sizeof(header.magic)) == 0)
+	if (is_useless(fd))
 		remove_free(AT_FDCWD, path, fd);
 	close(fd);
 }
