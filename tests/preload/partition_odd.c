@@ -176,15 +176,15 @@ static _Atomic unsigned long waited;
 
 static void *wait_for_context(void *data)
 {
+	CUcontext primary = data;
 	CUevent event;
 
-	(void)data;
-	must(cuCtxSetCurrent(gpu.primary), "current");
+	must(cuCtxSetCurrent(primary), "current");
 	must(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), "event");
 	while (!is_over) {
 		must(cuCtxSynchronize(), "synchronize");
-		must(cuCtxRecordEvent(gpu.primary, event), "record");
-		must(cuCtxWaitEvent(gpu.primary, event), "wait");
+		must(cuCtxRecordEvent(primary, event), "record");
+		must(cuCtxWaitEvent(primary, event), "wait");
 		waited++;
 	}
 	return NULL;
@@ -194,11 +194,13 @@ static void *wait_for_context(void *data)
 static void meet(void)
 {
 	pthread_t threads[THREADS];
+	CUcontext primary;
 
 	must(cuInit(0), "cuInit");
-	must(cuDevicePrimaryCtxRetain(&gpu.primary, 0), "primary");
+	must(cuDevicePrimaryCtxRetain(&primary, 0), "primary");
 	for (unsigned i = 0; i < THREADS; i++)
-		must_be(pthread_create(&threads[i], NULL, wait_for_context, NULL) == 0, "a thread");
+		must_be(pthread_create(&threads[i], NULL, wait_for_context, primary) == 0,
+			"a thread");
 	while (waited < THREADS)
 		;
 	open_gpu(&gpu, 0);
