@@ -3,6 +3,7 @@
  */
 #include "partition_gpu.h"
 
+#include <string.h>
 #include <time.h>
 
 #define SM_WORDS 128u
@@ -47,6 +48,36 @@ void bring_work(const struct gpu *gpu, CUstream stream)
 	must(cuLaunchKernel(gpu->census, CENSUS_BLOCKS, 1, 1, 1024, 1, 1, 0, stream,
 		     (void *[]){&seen, &cycles}, NULL),
 		"launch");
+}
+
+CUDA_KERNEL_NODE_PARAMS_v2 census_node(const struct gpu *gpu, void *values[2])
+{
+	return (CUDA_KERNEL_NODE_PARAMS_v2){.func = gpu->census,
+		.gridDimX = CENSUS_BLOCKS,
+		.gridDimY = 1,
+		.gridDimZ = 1,
+		.blockDimX = 1024,
+		.blockDimY = 1,
+		.blockDimZ = 1,
+		.kernelParams = values};
+}
+
+CUDA_KERNEL_NODE_PARAMS_v1 older_node(CUDA_KERNEL_NODE_PARAMS_v2 params)
+{
+	CUDA_KERNEL_NODE_PARAMS_v1 older;
+
+	memcpy(&older, &params, sizeof(older));
+	return older;
+}
+
+CUgraphNodeParams any_node(CUDA_KERNEL_NODE_PARAMS_v2 params)
+{
+	CUgraphNodeParams any;
+
+	memset(&any, 0, sizeof(any));
+	any.type = CU_GRAPH_NODE_TYPE_KERNEL;
+	memcpy(&any.kernel, &params, sizeof(params));
+	return any;
 }
 
 unsigned sms_of(const struct gpu *gpu)

@@ -22,6 +22,12 @@ void open_gpu(struct gpu *gpu, int device);
 /* The same of device 0, with cuInit(). */
 struct gpu begin(void);
 
+/* What makes a node of the census, with its parameters: where it notes, and for how many cycles. */
+CUDA_KERNEL_NODE_PARAMS_v2 census_node(const struct gpu *gpu, void *values[2]);
+/* The same for older functions, and for those that make nodes of any kind. */
+CUDA_KERNEL_NODE_PARAMS_v1 older_node(CUDA_KERNEL_NODE_PARAMS_v2 params);
+CUgraphNodeParams any_node(CUDA_KERNEL_NODE_PARAMS_v2 params);
+
 /* A kernel that notes the SMs on which it runs. */
 void bring_work(const struct gpu *gpu, CUstream stream);
 

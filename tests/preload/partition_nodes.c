@@ -40,14 +40,7 @@ static void *values[] = {&gpu.seen, &cycles};
 
 static CUDA_KERNEL_NODE_PARAMS_v2 of_function(void)
 {
-	return (CUDA_KERNEL_NODE_PARAMS_v2){.func = gpu.census,
-		.gridDimX = CENSUS_BLOCKS,
-		.gridDimY = 1,
-		.gridDimZ = 1,
-		.blockDimX = 1024,
-		.blockDimY = 1,
-		.blockDimZ = 1,
-		.kernelParams = values};
+	return census_node(&gpu, values);
 }
 
 static CUDA_KERNEL_NODE_PARAMS_v2 of_kernel(CUcontext context)
@@ -58,25 +51,6 @@ static CUDA_KERNEL_NODE_PARAMS_v2 of_kernel(CUcontext context)
 	params.kern = kernel;
 	params.ctx = context;
 	return params;
-}
-
-static CUDA_KERNEL_NODE_PARAMS_v1 of_function_v1(void)
-{
-	CUDA_KERNEL_NODE_PARAMS_v2 newer = of_function();
-	CUDA_KERNEL_NODE_PARAMS_v1 params;
-
-	memcpy(&params, &newer, sizeof(params));
-	return params;
-}
-
-static CUgraphNodeParams any_of(CUDA_KERNEL_NODE_PARAMS_v2 params)
-{
-	CUgraphNodeParams any;
-
-	memset(&any, 0, sizeof(any));
-	any.type = CU_GRAPH_NODE_TYPE_KERNEL;
-	memcpy(&any.kernel, &params, sizeof(params));
-	return any;
 }
 
 static CUgraph make_graph(void)
@@ -113,9 +87,9 @@ static void run_and_say(const char *way, CUgraph graph)
 
 static void add_by_all_functions(void)
 {
-	CUDA_KERNEL_NODE_PARAMS_v1 v1 = of_function_v1();
+	CUDA_KERNEL_NODE_PARAMS_v1 v1 = older_node(of_function());
 	CUDA_KERNEL_NODE_PARAMS_v2 v2 = of_function();
-	CUgraphNodeParams any = any_of(v2);
+	CUgraphNodeParams any = any_node(v2);
 	CUgraphEdgeData edge = {0};
 	CUgraphNode node, next;
 	CUgraph graph = make_graph();
@@ -154,7 +128,7 @@ static void *add_without_context(void *data)
 static void add_kernels_of_no_context(void)
 {
 	CUDA_KERNEL_NODE_PARAMS_v2 current = of_kernel(NULL), named = of_kernel(gpu.primary);
-	CUgraphNodeParams any = any_of(named);
+	CUgraphNodeParams any = any_node(named);
 	CUgraph graphs[2];
 	pthread_t thread;
 	CUgraphNode node;
@@ -224,9 +198,9 @@ static void add_to_capture(void)
 
 static void set_in_graph(void)
 {
-	CUDA_KERNEL_NODE_PARAMS_v1 v1 = of_function_v1();
+	CUDA_KERNEL_NODE_PARAMS_v1 v1 = older_node(of_function());
 	CUDA_KERNEL_NODE_PARAMS_v2 function = of_function(), current = of_kernel(NULL);
-	CUgraphNodeParams any = any_of(of_kernel(gpu.primary));
+	CUgraphNodeParams any = any_node(of_kernel(gpu.primary));
 	CUgraphNode node;
 	CUgraph graph = graph_of_function(&node);
 
@@ -245,9 +219,9 @@ static void set_in_graph(void)
 
 static void set_in_exec(void)
 {
-	CUDA_KERNEL_NODE_PARAMS_v1 v1 = of_function_v1();
+	CUDA_KERNEL_NODE_PARAMS_v1 v1 = older_node(of_function());
 	CUDA_KERNEL_NODE_PARAMS_v2 function = of_function(), named = of_kernel(gpu.primary);
-	CUgraphNodeParams any = any_of(of_kernel(NULL));
+	CUgraphNodeParams any = any_node(of_kernel(NULL));
 	CUgraphExecUpdateResultInfo info;
 	CUgraphNode node, other;
 	CUgraph graph = graph_of_function(&node), graph_2 = graph_of_function(&other);
@@ -391,7 +365,7 @@ static void answer(int line, CUresult result)
 static void errors(void)
 {
 	CUDA_KERNEL_NODE_PARAMS_v2 good = of_function(), bad = of_function(), none = of_function();
-	CUDA_KERNEL_NODE_PARAMS_v1 none_v1 = of_function_v1();
+	CUDA_KERNEL_NODE_PARAMS_v1 none_v1 = older_node(of_function());
 	CUDA_KERNEL_NODE_PARAMS_v2 astray = of_kernel((CUcontext)&gpu);
 	CUgraphNodeParams unknown = {.type = (CUgraphNodeType)99};
 	CUDA_MEMSET_NODE_PARAMS fill = fill_of(gpu.seen, 0);

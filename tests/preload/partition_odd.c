@@ -23,33 +23,7 @@ static void *values[] = {&gpu.seen, &cycles};
 
 static CUDA_KERNEL_NODE_PARAMS_v2 of_function(void)
 {
-	return (CUDA_KERNEL_NODE_PARAMS_v2){.func = gpu.census,
-		.gridDimX = CENSUS_BLOCKS,
-		.gridDimY = 1,
-		.gridDimZ = 1,
-		.blockDimX = 1024,
-		.blockDimY = 1,
-		.blockDimZ = 1,
-		.kernelParams = values};
-}
-
-static CUDA_KERNEL_NODE_PARAMS_v1 of_function_v1(void)
-{
-	CUDA_KERNEL_NODE_PARAMS_v2 newer = of_function();
-	CUDA_KERNEL_NODE_PARAMS_v1 params;
-
-	memcpy(&params, &newer, sizeof(params));
-	return params;
-}
-
-static CUgraphNodeParams any_of(CUDA_KERNEL_NODE_PARAMS_v2 params)
-{
-	CUgraphNodeParams any;
-
-	memset(&any, 0, sizeof(any));
-	any.type = CU_GRAPH_NODE_TYPE_KERNEL;
-	memcpy(&any.kernel, &params, sizeof(params));
-	return any;
+	return census_node(&gpu, values);
 }
 
 static CUgraph make_graph(void)
@@ -78,9 +52,9 @@ static void say_answer(const char *way, CUresult result, CUgraph graph)
 
 static void older(void)
 {
-	CUDA_KERNEL_NODE_PARAMS_v1 v1 = of_function_v1();
+	CUDA_KERNEL_NODE_PARAMS_v1 v1 = older_node(of_function());
 	CUDA_KERNEL_NODE_PARAMS_v2 v2 = of_function();
-	CUgraphNodeParams any = any_of(v2);
+	CUgraphNodeParams any = any_node(v2);
 	CUgraph graph = make_graph();
 	CUgraphNode node;
 
@@ -134,7 +108,7 @@ static void edge(void)
 	const CUgraphEdgeData plain = {0},
 			      early = {.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC,
 				      .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
-	CUgraphNodeParams any = any_of(of_function());
+	CUgraphNodeParams any = any_node(of_function());
 	CUgraph graph = make_graph();
 	CUgraphNode first, second, third;
 

@@ -167,14 +167,7 @@ static void swap_context(struct walker *walker)
 /* A node of a kind that is drawn, behind the one before. */
 static CUgraphNode add_node(struct walker *walker, CUgraph graph, const CUgraphNode *before)
 {
-	CUDA_KERNEL_NODE_PARAMS_v2 params = {.func = gpu.census,
-		.gridDimX = CENSUS_BLOCKS,
-		.gridDimY = 1,
-		.gridDimZ = 1,
-		.blockDimX = 1024,
-		.blockDimY = 1,
-		.blockDimZ = 1,
-		.kernelParams = values};
+	CUDA_KERNEL_NODE_PARAMS_v2 params = census_node(&gpu, values);
 	CUDA_MEMSET_NODE_PARAMS fill = {
 		.dst = walker->data + 192, .value = 1, .elementSize = 1, .width = 64, .height = 1};
 	CUgraphNodeParams any = {.type = CU_GRAPH_NODE_TYPE_KERNEL};
