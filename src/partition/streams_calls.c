@@ -24,7 +24,7 @@ static void CUDA_CB call_back(CUstream stream, CUresult status, void *data)
 	callback.function(callback.stream, status, callback.data);
 }
 
-static CUresult add_callback(
+static CUresult wrap_callback(
 	CUstream named, CUstream stream, CUstreamCallback function, void *data, unsigned int flags)
 {
 	struct callback *callback;
@@ -41,28 +41,28 @@ static CUresult add_callback(
 	return result;
 }
 
-CUresult CUDAAPI beneath_cuStreamAddCallback(
-	CUstream named, CUstreamCallback function, void *data, unsigned int flags)
+/* `named` is told to the callback; `asked` is the same, or what stands for it in this thread. */
+static CUresult add_callback(
+	CUstream named, CUstream asked, CUstreamCallback function, void *data, unsigned int flags)
 {
-	CUstream stream = streams_work(named);
+	CUstream stream = streams_work(asked);
 	if (stream == STREAMS_REFUSED)
 		return STREAMS_REFUSAL;
-	CUresult result = add_callback(named, stream, function, data, flags);
-
+	CUresult result = wrap_callback(named, stream, function, data, flags);
 	streams_work_done(stream);
 	return result;
 }
 
-CUresult CUDAAPI beneath_cuStreamAddCallback_ptsz(
-	CUstream named, CUstreamCallback function, void *data, unsigned int flags)
+CUresult CUDAAPI beneath_cuStreamAddCallback(
+	CUstream stream, CUstreamCallback function, void *data, unsigned int flags)
 {
-	CUstream stream = streams_work_ptsz(named);
-	if (stream == STREAMS_REFUSED)
-		return STREAMS_REFUSAL;
-	CUresult result = add_callback(named, stream, function, data, flags);
+	return add_callback(stream, stream, function, data, flags);
+}
 
-	streams_work_done(stream);
-	return result;
+CUresult CUDAAPI beneath_cuStreamAddCallback_ptsz(
+	CUstream stream, CUstreamCallback function, void *data, unsigned int flags)
+{
+	return add_callback(stream, streams_of_thread(stream), function, data, flags);
 }
 
 /* An event of a capture would draw our legacy stream into it, which the driver refuses for its own:
