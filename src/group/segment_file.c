@@ -132,8 +132,27 @@ static int fill(int fd, const struct segment_kind *kind)
 	return fchmod(fd, kind->is_for_all && geteuid() == 0 ? 0666 : 0600) == 0 ? 0 : errno;
 }
 
+/* Ready to get its name. Who removes unused segments needs the locks of all bytes, and this one is
+ * held until the maker closes the file: nobody removes it before its maker has a slot. */
+static int complete(int fd, const struct segment_kind *kind)
+{
+	int error = fill(fd, kind);
+
+	return error == 0 && !segment_file_lock(fd, kind->slot_count) ? EIO : error;
+}
+
+/* The file that got its name is the caller's. */
+static int hand_out(int fd, int error, int *ret_fd)
+{
+	if (error == 0)
+		*ret_fd = fd;
+	else
+		close(fd);
+	return error;
+}
+
 /* Under a name that nobody looks for, where the file system knows no files without name. */
-static int link_named(const char *path, const struct segment_kind *kind)
+static int link_named(const char *path, const struct segment_kind *kind, int *ret_fd)
 {
 	char name[MAX_PATH + 40];
 
@@ -142,17 +161,16 @@ static int link_named(const char *path, const struct segment_kind *kind)
 	int fd = open(name, OPEN_FLAGS | O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return errno;
-	int error = fill(fd, kind);
+	int error = complete(fd, kind);
 	if (error == 0 && link(name, path) != 0)
 		error = errno;
 	unlink(name);
-	close(fd);
-	return error;
+	return hand_out(fd, error, ret_fd);
 }
 
 /* Makes the file without a name, which a process that is killed meanwhile leaves nothing of, and
  * gives it its name when it is complete. 0 or an errno; EEXIST where another was faster. */
-static int make(const char *path, const struct segment_kind *kind)
+static int make(const char *path, const struct segment_kind *kind, int *ret_fd)
 {
 	char directory[MAX_PATH], self[40];
 
@@ -161,13 +179,14 @@ static int make(const char *path, const struct segment_kind *kind)
 	directory[length] = '\0';
 	int fd = open(length == 0 ? "/" : directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return errno == EOPNOTSUPP || errno == EISDIR ? link_named(path, kind) : errno;
-	int error = fill(fd, kind);
+		return errno == EOPNOTSUPP || errno == EISDIR ? link_named(path, kind, ret_fd)
+							      : errno;
+	int error = complete(fd, kind);
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	if (error == 0 && linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0)
-		error = errno == ENOENT || errno == EXDEV ? link_named(path, kind) : errno;
-	close(fd);
-	return error;
+		error = errno;
+	(void)hand_out(fd, error, ret_fd);
+	return error == ENOENT || error == EXDEV ? link_named(path, kind, ret_fd) : error;
 }
 
 /* NULL or a reason. */
@@ -183,8 +202,10 @@ static const char *open_or_make(const char *path, const struct segment_kind *kin
 			return reason_of(errno);
 		if (!is_within_file_limit(kind))
 			return "the process may not make files of 1.1 MiB (RLIMIT_FSIZE)";
-		int error = make(path, kind);
-		if (error != 0 && error != EEXIST)
+		int error = make(path, kind, ret_fd);
+		if (error == 0)
+			return NULL;
+		if (error != EEXIST)
 			return reason_of(error);
 	}
 	return "others keep removing it";

@@ -22,7 +22,8 @@ extern const struct segment_kind segment_kind_group; /* struct segment */
 /* Opens the segment at `path`, a full name in an existing directory, and makes it where there is
  * none: of several that make it at a time one wins, and all use that one. Made by root it is for
  * all users that reach the directory, else for its own user. Its memory is set aside when it is
- * made, so that no access fails later.
+ * made, so that no access fails later. One that was just made is not removed as unused before
+ * ret_fd and its mappings are closed.
  * ret_fd      for the caller to close; CLOEXEC
  * ret_reason  static text; set where false is returned
  * Threads: any. Keeps errno.

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cli/run_group.h"
 #include "group/segment.h"
+#include "group/segment_file.h"
 #include "test_config_tree.h"
 
 #include <errno.h>
@@ -113,9 +114,26 @@ static void members_are_together_while_others_remove(void **state)
 	assert_true(removed_count > 0);
 }
 
+static void a_new_one_stays_until_its_maker_closes_it(void **state)
+{
+	const char *reason;
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s", tree_path("run-999999999-00.group"));
+	assert_true(segment_file_open(path, &segment_kind_group, &fd, &reason));
+	run_group_clean_up(tree_path(""));
+	assert_int_equal(access(path, F_OK), 0);
+	close(fd);
+	run_group_clean_up(tree_path(""));
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			a_new_one_stays_until_its_maker_closes_it, tree_make, tree_remove),
 		cmocka_unit_test_setup_teardown(
 			members_are_together_while_others_remove, tree_make, tree_remove),
 	};
