@@ -186,14 +186,16 @@ static void note_pause(struct token_seat *seat, uint64_t now_ns)
 		seat->has_paused = true;
 }
 
-/* One that was stopped may have let a launch go before anybody looks at what it claims. A command
- * that took PAUSE_NS longer than predicted counts as a pause too: that it ran until it ended is not
- * to be told from a process that just comes, whose books begin now. */
+/* One that was stopped may have let a launch go before anybody looks at what it claims. What has
+ * ended was on the device until then, however early that was predicted; but who just comes had
+ * nothing there. */
 void token_publish(
 	struct token_seat *seat, uint64_t granted_ns, uint64_t drained_at_ns, uint64_t now_ns)
 {
 	struct token_slot *slot = own(seat);
 
+	if (drained_at_ns <= now_ns && word_load(&slot->drained_at_ns) != 0)
+		word_store(&slot->drained_at_ns, drained_at_ns);
 	note_pause(seat, now_ns);
 	word_store(&slot->drained_at_ns, drained_at_ns);
 	word_store(&slot->granted_ns, granted_ns);

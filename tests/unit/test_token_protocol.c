@@ -92,6 +92,24 @@ static void long_command_is_no_pause(void **state)
 	assert_int_equal(word_load(&segment.slots[1].v), v);
 }
 
+/* One that took longer than predicted, and was waited for, is seen to have ended. */
+static void command_that_ends_late_is_no_pause(void **state)
+{
+	struct token_seat *one = enter(0, 0, 500000), *other = enter(1, 0, 500000);
+
+	(void)state;
+	uint64_t begin_ns = work(one, work(other, BEGIN_NS, 10 * NS_PER_MS), 10 * NS_PER_MS);
+	(void)ask(other, begin_ns);
+	token_publish(other, 0, begin_ns + NS_PER_MS, begin_ns);
+	token_rest(other, begin_ns);
+	uint64_t v = word_load(&segment.slots[1].v);
+	uint64_t now_ns = work(one, begin_ns, 300 * NS_PER_MS);
+	assert_true(v < word_load(&segment.slots[0].v) - 4 * 2 * TOKEN_QUANTUM_NS);
+	token_publish(other, 0, now_ns - 300 * NS_PER_US, now_ns);
+	(void)ask(other, now_ns);
+	assert_int_equal(word_load(&segment.slots[1].v), v);
+}
+
 /* Its books begin now, so what it has on the device seems to have ended just now. */
 static void newcomer_has_no_old_claims(void **state)
 {
@@ -286,6 +304,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(stopped_while_it_asks_has_no_old_claims, setup),
 		cmocka_unit_test_setup(long_command_is_no_pause, setup),
+		cmocka_unit_test_setup(command_that_ends_late_is_no_pause, setup),
 		cmocka_unit_test_setup(newcomer_has_no_old_claims, setup),
 		cmocka_unit_test_setup(sleep_of_one_far_behind_is_no_pause, setup),
 		cmocka_unit_test_setup(rates_are_as_of_the_last_change, setup),
