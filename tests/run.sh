@@ -48,14 +48,13 @@ parse_arguments() {
 }
 
 # The labels that a configuration leaves out. Sanitizers change time and what is linked, so
-# nothing that measures the one or inspects the other runs under them; models have one thread, so
-# that ThreadSanitizer has nothing to see; the other compilers are there for their warnings and run
-# what is quick.
+# nothing that measures the one or inspects the other runs under them; models have one thread, in
+# which ThreadSanitizer has nothing to see, and repeat what other tests run under AddressSanitizer;
+# the other compilers are there for their warnings and run what is quick.
 excluded_labels() {
 	case $1 in
 	release) echo "" ;;
-	asan) echo "lint bench timing" ;;
-	tsan) echo "lint bench timing model" ;;
+	asan | tsan) echo "lint bench timing model" ;;
 	*) echo "lint bench timing model examples preload" ;;
 	esac
 	if [ $full = no ]; then
