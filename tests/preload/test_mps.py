@@ -137,7 +137,7 @@ class Mps(harness.Case):
 
     def test_device_that_has_less_than_the_percentage(self):
         """The variable can say 50 % at most, for some device might have that."""
-        found = self.use("50%", COMPUTE_0="25%", COMPUTE_1="50%")
+        found = self.use("50%", span_s=2, COMPUTE_0="25%", COMPUTE_1="50%")
         print(f"25 of 50 %: {found[0]:.2f}")
         self.assertLess(abs(found[0] - 25), 2, found)
 
@@ -153,7 +153,7 @@ class Mps(harness.Case):
         self.assertLess(abs(sum(found) - 30), 2, found)
 
     def test_process_alone_in_its_group_has_all_of_it(self):
-        found = self.use("30%", GROUP=self.group())
+        found = self.use("30%", span_s=2, GROUP=self.group())
         print(f"30 % of a group: {found[0]:.2f}")
         self.assertLess(abs(sum(found) - 30), 2, found)
 
