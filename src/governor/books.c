@@ -107,9 +107,9 @@ void books_settle_credit(struct device *dev, uint64_t now_ns)
 	int64_t granted_ns = dev->granted_ns, spent_ns = granted_ns - left_ns;
 
 	dev->granted_ns = 0;
-	/* To look is no work: the device has been ours no longer for that. */
-	if (spent_ns != 0)
-		books_spend(dev, dev->looked_at_ns, spent_ns);
+	/* Also where that is nothing: who waits for its own share looks again and again, and does
+	 * not pause meanwhile. */
+	books_spend(dev, dev->looked_at_ns, spent_ns);
 	bucket_bill(&dev->bucket, -granted_ns);
 	if (spent_ns > 0) {
 		dev->unsampled_ns += (uint64_t)spent_ns;
