@@ -103,7 +103,8 @@ run_preset() {
 	fi
 	echo "== $name: testing"
 	labels=$(excluded_labels "$name" | xargs | tr ' ' '|')
-	ctest --preset "$name" --parallel "$jobs" --timeout 300 --no-tests=error \
+	# Many tests do little but wait.
+	ctest --preset "$name" --parallel $((2 * jobs)) --timeout 300 --no-tests=error \
 		${labels:+--label-exclude "^($labels)\$"} --output-junit "$report"
 	if [ -s "$report" ]; then
 		add_counts "$report"
