@@ -41,8 +41,9 @@ enum cuslice_error {
 struct cuslice_slice {
 	uint64_t quota_bytes; /* device memory that may be held; CUSLICE_UNLIMITED without quota */
 	uint64_t used_bytes;  /* held and reserved by the whole group, against the quota */
-	uint64_t gpu_time_ns; /* billed to this process since its start; 0 without a share */
-	uint32_t share_ppm;   /* 1 .. CUSLICE_WHOLE; of the whole group */
+	uint64_t gpu_time_ns; /* billed to this process since its start; 0 where no time is kept */
+	uint32_t share_ppm;   /* of the time, 1 .. CUSLICE_WHOLE; of the whole group. Where SMs or
+			       * MPS keep the share it is the part of the time within these */
 	uint32_t reserved;    /* 0 */
 
 	/* Added later. */
