@@ -187,6 +187,29 @@ static void host_bound_tenant_keeps_what_it_uses_beside_short_kernels(void **sta
 	}
 }
 
+/* These figures stand in docs/configuration.md: of its due when it is alone, in percent. */
+static void host_bound_tenant_keeps_what_the_documents_say(void **state)
+{
+	static const struct {
+		struct host_bound pair;
+		unsigned kept;
+	} told[] = {
+		{{50, 50, 500 * NS_PER_US, 500 * NS_PER_US, 100 * NS_PER_US}, 96},
+		{{50, 50, 500 * NS_PER_US, 500 * NS_PER_US, 500 * NS_PER_US}, 87},
+		{{50, 50, 500 * NS_PER_US, 500 * NS_PER_US, NS_PER_MS}, 53},
+		{{50, 50, 100 * NS_PER_US, 0, 100 * NS_PER_US}, 80},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(told); i++) {
+		const struct host_bound *pair = &told[i].pair;
+		struct found found = measure(pair);
+		double kept = 100 * found.used[0] / lesser(pair->percent, alone_percent(pair));
+		print_message("%u: %.1f %%, and the other uses %.1f %%\n", i, kept, found.used[1]);
+		assert_in_range((unsigned)(kept + 0.5), told[i].kept - 1, told[i].kept + 1);
+	}
+}
+
 /* Each has its gaps filled by the others. */
 static void several_host_bound_tenants_get_their_shares(void **state)
 {
@@ -229,6 +252,7 @@ int main(void)
 		cmocka_unit_test_setup(host_bound_tenant_waits_for_one_kernel_of_the_other, setup),
 		cmocka_unit_test_setup(
 			host_bound_tenant_keeps_what_it_uses_beside_short_kernels, setup),
+		cmocka_unit_test_setup(host_bound_tenant_keeps_what_the_documents_say, setup),
 		cmocka_unit_test_setup(several_host_bound_tenants_get_their_shares, setup),
 		cmocka_unit_test_setup(turns_of_queues_are_as_long_as_the_quantum, setup),
 	};
