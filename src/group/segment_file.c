@@ -169,7 +169,9 @@ static int link_named(const char *path, const struct segment_kind *kind, int *re
 }
 
 /* Makes the file without a name, which a process that is killed meanwhile leaves nothing of, and
- * gives it its name when it is complete. 0 or an errno; EEXIST where another was faster. */
+ * gives it its name when it is complete. By the descriptors of the calling thread: where the helper
+ * has a table of its own, the process's has something of the program's at that number. 0 or an
+ * errno; EEXIST where another was faster. */
 static int make(const char *path, const struct segment_kind *kind, int *ret_fd)
 {
 	char directory[MAX_PATH], self[40];
@@ -182,7 +184,7 @@ static int make(const char *path, const struct segment_kind *kind, int *ret_fd)
 		return errno == EOPNOTSUPP || errno == EISDIR ? link_named(path, kind, ret_fd)
 							      : errno;
 	int error = complete(fd, kind);
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	snprintf(self, sizeof(self), "/proc/thread-self/fd/%d", fd);
 	if (error == 0 && linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0)
 		error = errno;
 	(void)hand_out(fd, error, ret_fd);

@@ -150,14 +150,19 @@ static void remove_free(int folder, const char *name, int fd)
 	close(other);
 }
 
+/* A device's segment, of whatever version. */
+static bool is_segment(int fd, struct segment_header *ret_header)
+{
+	return pread(fd, ret_header, sizeof(*ret_header), 0) == (ssize_t)sizeof(*ret_header) &&
+	       memcmp(ret_header->magic, token_kind.magic, sizeof(ret_header->magic)) == 0;
+}
+
 static bool is_useless(int fd)
 {
 	struct segment_header header;
 	struct stat info;
 
-	return pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
-	       memcmp(header.magic, token_kind.magic, sizeof(header.magic)) == 0 &&
-	       fstat(fd, &info) == 0 &&
+	return is_segment(fd, &header) && fstat(fd, &info) == 0 &&
 	       (header.version != token_kind.version || header.size != token_kind.size ||
 		       header.slot_count != token_kind.slot_count ||
 		       header.device_count != token_kind.device_count ||
@@ -204,15 +209,17 @@ static const char *try_take(const char *path, struct token_place *place)
 	return is_removed;
 }
 
+/* In the directory of a group there may be files of others, of any name. */
 static void remove_unused(int folder, const char *name)
 {
+	struct segment_header header;
 	struct stat info;
 
 	int fd = openat(folder, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return;
 	if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
-		info.st_mtime + YOUNGEST_S <= time(NULL))
+		info.st_mtime + YOUNGEST_S <= time(NULL) && is_segment(fd, &header))
 		remove_free(folder, name, fd);
 	close(fd);
 }

@@ -5,6 +5,7 @@
  */
 #include "unit.h"
 #include "base/clock.h"
+#include "group/helper.h"
 #include "token/token.h"
 #include "token/token_view.h"
 
@@ -125,7 +126,58 @@ static void file_that_is_no_segment_is_refused(void **state)
 	in_a_process(refused);
 }
 
-static void write_header(uint32_t version, uint32_t bytes)
+/* What the thread opens, and what comes of a message there. */
+static void open_and_complain(void *data)
+{
+	struct stat *info = data;
+
+	int fd = open(path, O_RDONLY);
+	MUST(fd > STDERR_FILENO && close(fd) == 0);
+	(void)!write(STDERR_FILENO, "told nobody\n", 12);
+	MUST(fstat(STDERR_FILENO, info) == 0);
+}
+
+static void no_segment_is_standard_error(void)
+{
+	struct segment_header before, after;
+	struct stat info;
+
+	token_name_device(1, path, &request);
+	struct token_seat *seat = join();
+	before = seat->segment->header;
+	MUST(token_join(1) != NULL);
+	helper_do(open_and_complain, &info);
+	after = seat->segment->header;
+	MUST(!S_ISREG(info.st_mode) && memcmp(&before, &after, sizeof(before)) == 0);
+}
+
+static void messages_of_the_thread_go_into_no_segment(void **state)
+{
+	(void)state;
+	in_a_process(no_segment_is_standard_error);
+}
+
+/* The thread has its own descriptors, and begins to count anew. */
+static void redirected(void)
+{
+	char file[sizeof(path)];
+	struct stat info;
+
+	snprintf(file, sizeof(file), "%s/input", folder);
+	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	MUST(fd >= 0 && dup2(fd, 0) == 0 && dup2(fd, 1) == 1);
+	(void)join();
+	MUST(fstat(fd, &info) == 0 && info.st_nlink == 1 && info.st_size == 0);
+	unlink(file);
+}
+
+static void descriptors_of_the_program_are_not_its_file(void **state)
+{
+	(void)state;
+	in_a_process(redirected);
+}
+
+static void write_header_to(const char *file, uint32_t version, uint32_t bytes)
 {
 	struct segment_header header = {.version = version,
 		.size = sizeof(struct token_segment),
@@ -133,9 +185,14 @@ static void write_header(uint32_t version, uint32_t bytes)
 		.device_count = 1};
 
 	memcpy(header.magic, "cuslice\t", sizeof(header.magic));
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	MUST(fd >= 0 && ftruncate(fd, bytes) == 0);
 	MUST(pwrite(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) && close(fd) == 0);
+}
+
+static void write_header(uint32_t version, uint32_t bytes)
+{
+	write_header_to(path, version, bytes);
 }
 
 static uint32_t version_there(void)
@@ -368,24 +425,30 @@ static void peek_tells_who_is_there(void **state)
 	in_a_process(seen);
 }
 
-/* What nobody uses and is old goes when a new device comes; what somebody uses stays. */
+/* What nobody uses and is old goes when a new device comes; what somebody uses stays, and so does
+ * what is no segment. */
 static void cleaned(void)
 {
 	static const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-	char other[sizeof(path)], used[sizeof(path)];
+	static const char text[100] = "{}";
+	char other[sizeof(path)], used[sizeof(path)], users[sizeof(path)];
 
 	snprintf(other, sizeof(other), "%s/device-1", folder);
 	snprintf(used, sizeof(used), "%s/device-2", folder);
+	snprintf(users, sizeof(users), "%s/device-map.json", folder);
 	MUST(token_init());
 	token_name_device(0, used, &request);
 	MUST(token_join(0) != NULL);
-	int fd = open(other, O_RDWR | O_CREAT, 0600);
-	MUST(fd >= 0 && close(fd) == 0);
-	MUST(utimensat(AT_FDCWD, other, old, 0) == 0 && utimensat(AT_FDCWD, used, old, 0) == 0);
+	write_header_to(other, TOKEN_VERSION - 1, 4096);
+	int fd = open(users, O_RDWR | O_CREAT, 0600);
+	MUST(fd >= 0 && write(fd, text, sizeof(text)) == sizeof(text) && close(fd) == 0);
+	MUST(utimensat(AT_FDCWD, other, old, 0) == 0 && utimensat(AT_FDCWD, used, old, 0) == 0 &&
+		utimensat(AT_FDCWD, users, old, 0) == 0);
 	token_name_device(DEVICE, path, &request);
 	MUST(token_join(DEVICE) != NULL);
-	MUST(access(other, F_OK) != 0 && access(used, F_OK) == 0);
+	MUST(access(other, F_OK) != 0 && access(used, F_OK) == 0 && access(users, F_OK) == 0);
 	unlink(used);
+	unlink(users);
 }
 
 static void unused_files_are_removed(void **state)
@@ -418,6 +481,8 @@ int main(void)
 		cmocka_unit_test(entitlement_survives_packing_and_is_clamped),
 		CASE(member_alone_has_it_all),
 		CASE(file_that_is_no_segment_is_refused),
+		CASE(messages_of_the_thread_go_into_no_segment),
+		CASE(descriptors_of_the_program_are_not_its_file),
 		CASE(one_too_many_comes_in_later),
 		CASE(what_another_version_left_is_replaced),
 		CASE(what_another_version_uses_is_respected),
