@@ -347,7 +347,7 @@ static void limit_claim(struct token_seat *seat, uint64_t now_ns)
 	for (unsigned i = 0; i < slots_used(segment); i++) {
 		const struct token_slot *other = &segment->slots[i];
 		if (i == seat->slot || !is_tenant(other) ||
-			(i != holder && word_load(&other->wants) == TOKEN_IDLE))
+			(i != holder && !is_wanting(other, now_ns)))
 			continue;
 		least_v = lesser(least_v, v_of(other));
 		active++;

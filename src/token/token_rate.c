@@ -105,17 +105,18 @@ bool token_has_latency(struct token_seat *seat)
 	return sums_of(seat)->has_latency;
 }
 
-/* With this one, those of its group that want the token. */
+/* With this one, those of its group that want the token, as of when it asked last. */
 static unsigned siblings_of(const struct token_seat *seat)
 {
 	const struct token_segment *segment = seat->segment;
 	uint64_t own_group = word_load(&own(seat)->group);
+	uint64_t asked_at_ns = word_load(&own(seat)->seen_at_ns);
 	unsigned siblings = 1;
 
 	for (unsigned i = 0; i < slots_used(segment); i++) {
 		const struct token_slot *slot = &segment->slots[i];
 		if (i != seat->slot && word_load(&slot->group) == own_group)
-			siblings += word_load(&slot->wants) != TOKEN_IDLE;
+			siblings += is_wanting(slot, asked_at_ns);
 	}
 	return siblings;
 }

@@ -12,6 +12,10 @@
 /* No v is greater: sums of two still fit. */
 #define V_MOST (UINT64_C(1) << 62)
 
+/* Who wants asks again within TOKEN_FAR_NAP_NS, on a computer that is busy somewhat later. Who has
+ * not for so long is stopped: what stands in its slot is of no more account until it goes on. */
+#define STOPPED_NS UINT64_C(1000000000)
+
 static inline uint64_t lesser(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -37,6 +41,15 @@ static inline struct token_slot *own(const struct token_seat *seat)
 static inline bool is_tenant(const struct token_slot *slot)
 {
 	return word_load(&slot->group) != 0;
+}
+
+/* True for one that wants the token, and is not stopped. */
+static inline bool is_wanting(const struct token_slot *slot, uint64_t now_ns)
+{
+	uint64_t seen_at_ns = word_load(&slot->seen_at_ns);
+
+	return word_load(&slot->wants) != TOKEN_IDLE &&
+	       (seen_at_ns > now_ns || now_ns - seen_at_ns < STOPPED_NS);
 }
 
 static inline uint64_t v_of(const struct token_slot *slot)

@@ -142,6 +142,39 @@ static void sleep_of_one_far_behind_is_no_pause(void **state)
 	assert_int_equal(word_load(&segment.slots[1].v), v);
 }
 
+/* Its v stays behind, and is no measure for who comes later. */
+static void one_that_is_stopped_gives_nobody_old_claims(void **state)
+{
+	struct token_seat *one = enter(0, 0, 300000), *stopped = enter(1, 0, 300000);
+	struct token_seat *other = enter(2, 0, 300000);
+
+	(void)state;
+	uint64_t now_ns = work(one, work(stopped, BEGIN_NS, 10 * NS_PER_MS), 10 * NS_PER_MS);
+	(void)ask(stopped, now_ns);
+	now_ns = work(one, now_ns, 6 * NS_PER_S);
+	(void)ask(one, now_ns);
+	(void)ask(other, now_ns);
+	assert_true(word_load(&segment.slots[2].v) >=
+		    word_load(&segment.slots[0].v) - 2 * 2 * TOKEN_QUANTUM_NS);
+}
+
+/* Its group has all of its part while it does not run. */
+static void one_that_is_stopped_takes_no_part_from_its_group(void **state)
+{
+	struct token_seat *one = enter(0, 7, 300000), *stopped = enter(1, 7, 300000);
+	uint64_t now_ns = BEGIN_NS;
+
+	(void)state;
+	(void)ask(stopped, now_ns);
+	(void)ask(one, now_ns);
+	assert_int_equal(token_rate_ppm(one), 150000);
+	now_ns = work(one, now_ns, 2 * NS_PER_S);
+	assert_int_equal(token_rate_ppm(one), 300000);
+	(void)ask(stopped, now_ns);
+	assert_int_equal(token_rate_ppm(one), 150000);
+	assert_int_equal(token_rate_ppm(stopped), 150000);
+}
+
 /* What a slot's rate should be, by the rules alone. */
 static uint32_t rate_by_rules(unsigned slot)
 {
@@ -307,6 +340,8 @@ int main(void)
 		cmocka_unit_test_setup(command_that_ends_late_is_no_pause, setup),
 		cmocka_unit_test_setup(newcomer_has_no_old_claims, setup),
 		cmocka_unit_test_setup(sleep_of_one_far_behind_is_no_pause, setup),
+		cmocka_unit_test_setup(one_that_is_stopped_gives_nobody_old_claims, setup),
+		cmocka_unit_test_setup(one_that_is_stopped_takes_no_part_from_its_group, setup),
 		cmocka_unit_test_setup(rates_are_as_of_the_last_change, setup),
 		cmocka_unit_test_setup(damaged_slots_give_some_rate, setup),
 		cmocka_unit_test_setup(turns_end_after_months, setup),
