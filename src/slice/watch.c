@@ -61,18 +61,22 @@ static void set_news(enum log_level level, const char *about, const char *text)
 
 COLD void watch_tell_news(void)
 {
+	char text[sizeof(watch->news)];
 	enum log_level level;
 	const char *about;
 
 	lock_take(&watch->lock);
 	level = watch->level;
 	about = watch->about;
-	memcpy(watch->told, watch->news, sizeof(watch->told));
+	memcpy(text, watch->news, sizeof(text));
 	watch->news[0] = '\0';
+	/* Of several threads that come by, those that are late find nothing. */
+	if (text[0] != '\0')
+		memcpy(watch->told, text, sizeof(text));
 	atomic_store_explicit(&watch_has_news, false, memory_order_relaxed);
 	lock_drop(&watch->lock);
-	if (watch->told[0] != '\0')
-		log_at(level, about, "%s", watch->told);
+	if (text[0] != '\0')
+		log_at(level, about, "%s", text);
 }
 
 /* Why the policy as it was read cannot be followed now, NULL where it can. */
