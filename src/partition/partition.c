@@ -125,9 +125,9 @@ static bool is_tester(const struct partition *partition)
 	       atomic_load(&partition->testers[1]) == self;
 }
 
-static void enter_test(unsigned device)
+static void admit_tester(unsigned device, bool is_tester)
 {
-	atomic_store(&partitions[device].testers[1], (uintptr_t)pthread_self());
+	atomic_store(&partitions[device].testers[1], is_tester ? (uintptr_t)pthread_self() : 0);
 }
 
 static const char *test(unsigned device)
@@ -139,7 +139,7 @@ static const char *test(unsigned device)
 	atomic_store(&partition->is_made, true);
 	bool nodes_hold = false;
 	const char *reason =
-		self_test(device, atomic_load(&wishes[device].sm_count), enter_test, &nodes_hold);
+		self_test(device, atomic_load(&wishes[device].sm_count), admit_tester, &nodes_hold);
 	if (!nodes_hold)
 		atomic_store(&partition->lanes.nodes.get_out, true);
 	atomic_store(&partition->testers[0], 0);

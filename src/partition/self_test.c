@@ -30,7 +30,7 @@ extern const char census_image[] __attribute__((visibility("hidden")));
 
 struct test {
 	unsigned device;
-	void (*enter)(unsigned device);
+	void (*admit)(unsigned device, bool is_tester);
 	CUcontext context;
 	CUmodule module;
 	CUfunction kernel;
@@ -113,8 +113,9 @@ static void *run_in_thread(void *data)
 		free(second);
 		return NULL;
 	}
-	second->test->enter(second->test->device);
+	second->test->admit(second->test->device, true);
 	second->result = launch_in_thread(second->test);
+	second->test->admit(second->test->device, false);
 	wait_wake_all(&second->state);
 	return NULL;
 }
@@ -377,10 +378,10 @@ static bool prepare(struct test *test)
 	return false;
 }
 
-const char *self_test(
-	unsigned device, unsigned sm_count, void (*enter)(unsigned device), bool *ret_nodes_hold)
+const char *self_test(unsigned device, unsigned sm_count,
+	void (*admit)(unsigned device, bool is_tester), bool *ret_nodes_hold)
 {
-	struct test test = {.device = device, .enter = enter};
+	struct test test = {.device = device, .admit = admit};
 
 	if (!prepare(&test))
 		return "the self-test's kernel cannot be loaded";

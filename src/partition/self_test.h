@@ -13,11 +13,12 @@
  * `driver`, as programs do, in the primary context, which is current; takes a few milliseconds.
  * device    whose partition it is
  * sm_count  of the partition
- * enter     called in the thread that the test makes, before it calls the driver
+ * admit     called in the thread that the test makes, before it brings work and, with false, behind
+ *           that: a thread of the program may have its number next
  * ret_nodes_hold  where NULL is returned: whether nodes that programs put into graphs stay in it
  * too
  */
-const char *self_test(
-	unsigned device, unsigned sm_count, void (*enter)(unsigned device), bool *ret_nodes_hold);
+const char *self_test(unsigned device, unsigned sm_count,
+	void (*admit)(unsigned device, bool is_tester), bool *ret_nodes_hold);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_moments gated | cancelled | second_device | at_once
+ * usage: client_partition_moments gated | cancelled | second_device | at_once | newcomers
  *
  * Programs whose partition is made at a bad moment.
  */
@@ -205,13 +205,70 @@ static void at_once(void)
 	say("over 1");
 }
 
+#define NEWCOMERS 1000
+
+static struct {
+	pthread_t thread;
+	CUstream stream;
+} newcomers[NEWCOMERS];
+static _Atomic bool is_open;
+
+static void *make_first_stream(void *data)
+{
+	must(cuCtxSetCurrent(primary), "current");
+	must(cuStreamCreate((CUstream *)data, CU_STREAM_DEFAULT), "stream");
+	atomic_store(&is_open, true);
+	return NULL;
+}
+
+static void *make_stream(void *data)
+{
+	must(cuCtxSetCurrent(primary), "current");
+	must(cuStreamCreate((CUstream *)data, CU_STREAM_DEFAULT), "stream");
+	return NULL;
+}
+
+/* Threads that begin all the while, and may get what an ended one had: its stack, and with it what
+ * pthread_self() says. Each has a stream of its own, and keeps it. */
+static void begin_all_the_while(void)
+{
+	pthread_t first;
+	CUstream first_stream;
+	unsigned count = 0, flags;
+
+	open_without_work();
+	must(cuMemAlloc_v2(&shared, 512), "memory");
+	must_be(pthread_create(&first, NULL, make_first_stream, (void *)&first_stream) == 0,
+		"a thread");
+	while (!atomic_load(&is_open) && count < NEWCOMERS) {
+		must_be(pthread_create(&newcomers[count].thread, NULL, make_stream,
+				(void *)&newcomers[count].stream) == 0,
+			"a thread");
+		count++;
+		usleep(3000);
+	}
+	must_be(pthread_join(first, NULL) == 0, "its end");
+	for (unsigned i = 0; i < count; i++)
+		must_be(pthread_join(newcomers[i].thread, NULL) == 0, "its end");
+	for (unsigned i = 0; i < count; i++) {
+		must_be(newcomers[i].stream != first_stream, "a stream of its own");
+		for (unsigned j = 0; j < i; j++)
+			must_be(newcomers[i].stream != newcomers[j].stream, "a stream for each");
+		must(cuStreamGetFlags(newcomers[i].stream, &flags), "flags");
+		must_be(flags == CU_STREAM_DEFAULT, "a stream as it was asked for");
+		must(cuMemsetD8Async(shared, 0, 512, newcomers[i].stream), "fill");
+		must(cuStreamSynchronize(newcomers[i].stream), "synchronize");
+	}
+	say("many %d", count > 10);
+}
+
 int main(int argc, char *argv[])
 {
 	static const struct {
 		const char *name;
 		void (*run)(void);
 	} all[] = {{"gated", gated}, {"cancelled", cancelled}, {"second_device", second_device},
-		{"at_once", at_once}};
+		{"at_once", at_once}, {"newcomers", begin_all_the_while}};
 	const char *what = argc > 1 ? argv[1] : "";
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {

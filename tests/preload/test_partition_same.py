@@ -74,6 +74,10 @@ class BadMoments(Same):
                 self.assertEqual(self.said(one, "at_once"), ["over 1"])
                 self.assertEqual(len(self.sms_used(one)), 32)
 
+    def test_threads_that_begin_meanwhile(self):
+        with machine(**{"kernel.cuslice_census": "5ms"}) as one:
+            self.assertEqual(self.said(one, "newcomers"), ["many 1"])
+
     def test_another_stream_is_captured(self):
         with machine(devices="2") as one:
             self.assertEqual(self.said(one, "second_device"),
