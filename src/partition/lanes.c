@@ -17,9 +17,9 @@
 #include <stddef.h>
 #include <string.h>
 
-static bool make_event(CUevent *ret_event)
+static CUresult make_event(CUevent *ret_event)
 {
-	return driver_real.cuEventCreate(ret_event, CU_EVENT_DISABLE_TIMING) == CUDA_SUCCESS;
+	return driver_real.cuEventCreate(ret_event, CU_EVENT_DISABLE_TIMING);
 }
 
 /* Goes on in forked children. */
@@ -49,11 +49,11 @@ bool lanes_open(struct lanes *lanes, CUcontext primary, CUgreenCtx green)
 		driver_real.cuGreenCtxStreamCreate(
 			&made.legacy, green, CU_STREAM_NON_BLOCKING, 0) != CUDA_SUCCESS)
 		return false;
-	if (!make_event(&made.legacy_event)) {
+	if (make_event(&made.legacy_event) != CUDA_SUCCESS) {
 		driver_real.cuStreamDestroy_v2(made.legacy);
 		return false;
 	}
-	if (!make_event(&made.whole_event)) {
+	if (make_event(&made.whole_event) != CUDA_SUCCESS) {
 		driver_real.cuEventDestroy_v2(made.legacy_event);
 		driver_real.cuStreamDestroy_v2(made.legacy);
 		return false;
@@ -177,9 +177,12 @@ static CUresult add_lane(
 	struct lane *place = free_place(lanes);
 	struct lane lane = {.thread = thread};
 
-	if (place == NULL || !make_event(&lane.event))
+	if (place == NULL)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUresult result = driver_real.cuGreenCtxStreamCreate(
+	CUresult result = make_event(&lane.event);
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = driver_real.cuGreenCtxStreamCreate(
 		&lane.stream, lanes->green, CU_STREAM_NON_BLOCKING, priority);
 	if (result != CUDA_SUCCESS) {
 		driver_real.cuEventDestroy_v2(lane.event);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_moments gated | cancelled | second_device | at_once | newcomers
+ * usage: client_partition_moments gated | cancelled | second_device | at_once | newcomers |
+ *                                 broken
  *
  * Programs whose partition is made at a bad moment.
  */
@@ -11,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -262,13 +264,25 @@ static void begin_all_the_while(void)
 	say("many %d", count > 10);
 }
 
+/* The test has the driver answer that the context is of no use any more. */
+static void broken(void)
+{
+	CUstream stream;
+
+	open_without_work();
+	work();
+	say("ready");
+	(void)getchar();
+	say("answer %d", (int)cuStreamCreate(&stream, CU_STREAM_DEFAULT));
+}
+
 int main(int argc, char *argv[])
 {
 	static const struct {
 		const char *name;
 		void (*run)(void);
 	} all[] = {{"gated", gated}, {"cancelled", cancelled}, {"second_device", second_device},
-		{"at_once", at_once}, {"newcomers", begin_all_the_while}};
+		{"at_once", at_once}, {"newcomers", begin_all_the_while}, {"broken", broken}};
 	const char *what = argc > 1 ? argv[1] : "";
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {

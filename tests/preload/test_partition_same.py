@@ -108,6 +108,16 @@ class Refused(Same):
                 self.assertEqual(done.stderr.count("cuslice["), 1, done.stderr)
                 self.assertIn("no partition of 32 SMs, for the driver " + reason, done.stderr)
 
+    def test_stream_for_which_there_is_no_event(self):
+        """A kernel has touched what it may not: that is no want of memory."""
+        with machine() as one:
+            client_ = one.start(client("partition_moments"), "broken", limits=limits("25%"),
+                                SIMGPU_TWINS=TWINS)
+            self.assertEqual(client_.stdout.readline(), "ready\n")
+            one.simgpu("fail", "cuEventCreate", "700", "100000")
+            said, _ = client_.communicate("\n", timeout=harness.PATIENCE_S)
+            self.assertEqual((client_.returncode, said), (0, "answer 700\n"))
+
     def test_what_keeps_the_order(self):
         """Once all is made: we wait for ourselves what streams do not wait for."""
         for symbol in ("cuEventRecord", "cuStreamWaitEvent"):
