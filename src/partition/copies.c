@@ -10,23 +10,25 @@
 #include <stddef.h>
 
 enum memory {
-	OTHER, /* of the host, or none that the driver knows */
-	MANAGED,
-	OF_DEVICE, /* alone */
+	OTHER,      /* of the host, or none that the driver knows */
+	WAITED_FOR, /* managed, or such that what takes no stream is over when it returns */
+	OF_DEVICE,  /* alone */
 };
 
 static enum memory memory_at(CUdeviceptr address)
 {
 	CUmemorytype type;
-	unsigned is_managed = 1;
+	unsigned is_managed = 1, is_synchronous = 0;
 
 	if (driver_real.cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address) !=
 			CUDA_SUCCESS ||
 		driver_real.cuPointerGetAttribute(
 			&is_managed, CU_POINTER_ATTRIBUTE_IS_MANAGED, address) != CUDA_SUCCESS)
 		return OTHER;
-	if (is_managed != 0)
-		return MANAGED;
+	driver_real.cuPointerGetAttribute(
+		&is_synchronous, CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, address);
+	if (is_managed != 0 || is_synchronous != 0)
+		return WAITED_FOR;
 	return type == CU_MEMORYTYPE_DEVICE ? OF_DEVICE : OTHER;
 }
 
@@ -43,7 +45,7 @@ static enum way where_to_fill(CUdeviceptr to)
 	switch (memory_at(to)) {
 	case OF_DEVICE:
 		return AND_GO_AHEAD;
-	case MANAGED:
+	case WAITED_FOR:
 		return AND_WAIT;
 	default:
 		return driver_real.cuPointerGetAttribute(
@@ -84,32 +86,41 @@ static enum memory side(CUmemorytype type, CUdeviceptr address)
 			: between(side((copy)->dstMemoryType, (copy)->dstDevice), \
 				  side((copy)->srcMemoryType, (copy)->srcDevice)))
 
+/* A context may ask for the same of all memory. */
+static bool must_wait(enum way way)
+{
+	unsigned flags = 0;
+
+	return way == AND_WAIT || (driver_real.cuCtxGetFlags(&flags) == CUDA_SUCCESS &&
+					  (flags & CU_CTX_SYNC_MEMOPS) != 0);
+}
+
 /* What the sister refuses is left to the driver as the program asked it: it may be stricter. */
 #define IN_STREAM(symbol, in_stream, where, parameters, arguments)                             \
 	IN_STREAM_OF(                                                                          \
 		symbol##_v2, in_stream, where, parameters, arguments, CU_STREAM_LEGACY, whole) \
 	IN_STREAM_OF(symbol##_v2_ptds, in_stream, where, parameters, arguments,                \
 		CU_STREAM_PER_THREAD, whole_ptsz)
-#define IN_STREAM_OF(symbol, in_stream, where, parameters, arguments, default_stream, kind)      \
-	CUresult CUDAAPI beneath_##symbol parameters                                             \
-	{                                                                                        \
-		enum way way = partition_current() != NULL ? (where) : ELSEWHERE;                \
-		CUresult result;                                                                 \
-		if (way != ELSEWHERE) {                                                          \
-			CUstream stream = streams_work(default_stream);                          \
-			if (stream == STREAMS_REFUSED)                                           \
-				return STREAMS_REFUSAL;                                          \
-			result = driver_real.in_stream(UNPACK arguments, stream);                \
-			streams_work_done(stream);                                               \
-			if (result == CUDA_SUCCESS)                                              \
-				return way == AND_WAIT ? driver_real.cuStreamSynchronize(stream) \
-						       : result;                                 \
-		}                                                                                \
-		if (streams_##kind() == STREAMS_REFUSED)                                         \
-			return STREAMS_REFUSAL;                                                  \
-		result = driver_real.symbol arguments;                                           \
-		streams_##kind##_done();                                                         \
-		return result;                                                                   \
+#define IN_STREAM_OF(symbol, in_stream, where, parameters, arguments, default_stream, kind)     \
+	CUresult CUDAAPI beneath_##symbol parameters                                            \
+	{                                                                                       \
+		enum way way = partition_current() != NULL ? (where) : ELSEWHERE;               \
+		CUresult result;                                                                \
+		if (way != ELSEWHERE) {                                                         \
+			CUstream stream = streams_work(default_stream);                         \
+			if (stream == STREAMS_REFUSED)                                          \
+				return STREAMS_REFUSAL;                                         \
+			result = driver_real.in_stream(UNPACK arguments, stream);               \
+			streams_work_done(stream);                                              \
+			if (result == CUDA_SUCCESS)                                             \
+				return must_wait(way) ? driver_real.cuStreamSynchronize(stream) \
+						      : result;                                 \
+		}                                                                               \
+		if (streams_##kind() == STREAMS_REFUSED)                                        \
+			return STREAMS_REFUSAL;                                                 \
+		result = driver_real.symbol arguments;                                          \
+		streams_##kind##_done();                                                        \
+		return result;                                                                  \
 	}
 #define UNPACK(...) __VA_ARGS__
 

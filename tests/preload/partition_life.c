@@ -2,7 +2,7 @@
  * Copyright the cuslice authors
  *
  * usage: client_partition_life fork | use | release | devices | threads | memory | many COUNT |
- *                              dynamic_early | dynamic_late | errors | races ROUNDS
+ *                              dynamic_early | dynamic_late | errors | synchronous | races ROUNDS
  *
  * Programs whose life is not that of one device, one context and one thread. Those that bring work
  * say how many SMs it used, `memory` and `errors` what the driver answers, `races` whether the work
@@ -180,6 +180,40 @@ static void memory(void)
 	for (unsigned i = 1; i < count; i += 2)
 		must(cuMemFree_v2(held[i]), "free");
 	say_memory("empty");
+}
+
+static void say_waited_for(const char *key, CUresult result)
+{
+	must(result, key);
+	say("%s %d", key, (int)cuStreamQuery(NULL));
+	must(cuCtxSynchronize(), "synchronize");
+}
+
+/* Within a device a call without a stream comes back before what it began is over, unless the
+ * program wants it otherwise: for all of an allocation, or for all of a context. */
+static void synchronous(void)
+{
+	static const unsigned yes = 1, no = 0;
+	const size_t bytes = 32 * MIB;
+	CUdeviceptr all[2];
+	struct gpu gpu = begin();
+
+	(void)gpu;
+	for (unsigned i = 0; i < 2; i++)
+		must(cuMemAlloc_v2(&all[i], bytes), "memory");
+	say_waited_for("copied", cuMemcpyDtoD_v2(all[0], all[1], bytes));
+	say_waited_for("filled", cuMemsetD8_v2(all[0], 0, bytes));
+	for (unsigned i = 0; i < 2; i++) {
+		must(cuPointerSetAttribute(&yes, CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, all[i]), "set");
+		say_waited_for(i == 0 ? "copied_to" : "copied_from",
+			cuMemcpyDtoD_v2(all[0], all[1], bytes));
+		say_waited_for(
+			i == 0 ? "filled_it" : "filled_other", cuMemsetD8_v2(all[0], 0, bytes));
+		must(cuPointerSetAttribute(&no, CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, all[i]), "set");
+	}
+	must(cuCtxSetFlags(CU_CTX_SYNC_MEMOPS), "flags");
+	say_waited_for("copied_in", cuMemcpyDtoD_v2(all[0], all[1], bytes));
+	say_waited_for("filled_in", cuMemsetD8_v2(all[0], 0, bytes));
 }
 
 /* Loading code that launches kernels from kernels opens a way out; `is_early`: before there is a
@@ -407,7 +441,7 @@ int main(int argc, char *argv[])
 		void (*run)(void);
 	} simple[] = {{"fork", fork_children}, {"release", release}, {"devices", devices},
 		{"threads", threads}, {"memory", memory}, {"dynamic_early", dynamic_early},
-		{"dynamic_late", dynamic_late}, {"errors", errors}};
+		{"dynamic_late", dynamic_late}, {"errors", errors}, {"synchronous", synchronous}};
 	const char *what = argc > 1 ? argv[1] : "";
 
 	for (unsigned i = 0; i < sizeof(simple) / sizeof(simple[0]); i++) {

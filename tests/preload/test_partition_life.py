@@ -84,6 +84,15 @@ class Unchanged(Lives):
         self.assertGreater(len(set(bare.values())), 3)
         self.assertEqual(confined, bare)
 
+    def test_calls_wait_for_what_they_do_where_the_program_asks_for_that(self):
+        with machine(fill_mib_per_ms="1", d2d_mib_per_ms="1") as one:
+            bare = self.live(one, "synchronous")
+            confined = self.live(one, "synchronous", limits=limits("25%"))
+        self.assertEqual({key for key, query in bare.items() if query == "600"},
+                         {"copied", "filled", "filled_other"})
+        self.assertEqual(set(bare.values()), {"0", "600"})
+        self.assertEqual(confined, bare)
+
     def test_threads_that_launch_at_once_are_ordered_afterwards(self):
         rounds = 20000 if FULL else 1000 if harness.SANITIZER else 4000
         with machine(**{"kernel.mark_short": "200us"}) as one:

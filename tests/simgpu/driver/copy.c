@@ -20,6 +20,7 @@ struct side {
 	bool is_host; /* it is said to be; else it is what it is found to be */
 	bool is_device;
 	bool is_pageable;
+	bool is_synchronous;
 	const struct device *on;          /* whose memory it is; NULL: none's */
 	const struct array_layout *array; /* of a side that is one */
 };
@@ -100,6 +101,7 @@ static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy, size_t 
 	if (!is_known && side->start == 0)
 		return CUDA_ERROR_INVALID_VALUE;
 	side->is_pageable = !is_known;
+	side->is_synchronous = is_known && memory.is_synchronous;
 	side->on = is_known && !side->is_host ? memory.device : NULL;
 	return CUDA_SUCCESS;
 }
@@ -129,6 +131,7 @@ static CUresult place_copy(
 		.src_is_pageable = src->is_pageable,
 		.dst_is_pageable = dst->is_pageable,
 		.is_within_device = src->on && src->on == dst->on,
+		.is_synchronous = src->is_synchronous || dst->is_synchronous,
 	};
 	return result;
 }
@@ -167,6 +170,13 @@ static bool has_host_side(CUmemorytype src, CUmemorytype dst, const struct work 
 	       work->copy.src_is_pageable || work->copy.dst_is_pageable;
 }
 
+bool copy_context_is_synchronous(void)
+{
+	CUcontext ctx;
+
+	return context_current_home(&ctx) == CUDA_SUCCESS && (ctx->flags & CU_CTX_SYNC_MEMOPS) != 0;
+}
+
 static CUresult copy_now(const CUDA_MEMCPY3D *copy, enum stream_default meaning)
 {
 	struct work *work;
@@ -174,7 +184,8 @@ static CUresult copy_now(const CUDA_MEMCPY3D *copy, enum stream_default meaning)
 
 	if (result != CUDA_SUCCESS)
 		return result;
-	if (has_host_side(copy->srcMemoryType, copy->dstMemoryType, work))
+	if (has_host_side(copy->srcMemoryType, copy->dstMemoryType, work) ||
+		work->copy.is_synchronous || copy_context_is_synchronous())
 		return stream_put_and_wait(NULL, meaning, work);
 	return stream_put(NULL, meaning, work);
 }

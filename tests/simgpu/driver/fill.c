@@ -2,7 +2,7 @@
  * Copyright the cuslice authors
  *
  * Memsets: plain and 2D, of one, two and four bytes. Those without a stream are over when they
- * return where the memory is managed or the host's, and only there.
+ * return where the memory is managed or the host's, or where that is asked for, and only there.
  */
 #include "copy.h"
 #include "entry.h"
@@ -48,13 +48,14 @@ static CUresult fill(CUdeviceptr dst, size_t pitch, uint32_t value, uint32_t ele
 	return result == CUDA_SUCCESS ? stream_put(stream, meaning, work) : result;
 }
 
-static bool is_seen_by_host(CUdeviceptr address)
+static bool is_waited_for(CUdeviceptr address)
 {
 	struct memory found;
 
-	return memory_find(address, &found) &&
-	       (found.kind == MEMORY_MANAGED || found.kind == MEMORY_HOST ||
-		       found.kind == MEMORY_REGISTERED);
+	return copy_context_is_synchronous() ||
+	       (memory_find(address, &found) &&
+		       (found.kind == MEMORY_MANAGED || found.kind == MEMORY_HOST ||
+			       found.kind == MEMORY_REGISTERED || found.is_synchronous));
 }
 
 /* Without a stream. */
@@ -66,8 +67,8 @@ static CUresult fill_now(CUdeviceptr dst, size_t pitch, uint32_t value, uint32_t
 
 	if (result != CUDA_SUCCESS)
 		return result;
-	return is_seen_by_host(dst) ? stream_put_and_wait(NULL, meaning, work)
-				    : stream_put(NULL, meaning, work);
+	return is_waited_for(dst) ? stream_put_and_wait(NULL, meaning, work)
+				  : stream_put(NULL, meaning, work);
 }
 
 /* The entry points of one element size: a row of `n`, or rows of `w` by `h`, in three flavours of

@@ -254,6 +254,16 @@ bool memory_find(CUdeviceptr address, struct memory *ret_memory)
 	return memory != NULL;
 }
 
+void memory_set_synchronous(CUdeviceptr address, bool is_synchronous)
+{
+	pthread_mutex_lock(&lock);
+	struct memory *memory = (struct memory *)treap_find(known, (uintptr_t)address);
+
+	if (memory)
+		memory->is_synchronous = is_synchronous;
+	pthread_mutex_unlock(&lock);
+}
+
 bool memory_holds(CUdeviceptr address, size_t bytes, bool is_write)
 {
 	const unsigned needed =

@@ -52,6 +52,7 @@ struct memory {
 	void *owner;           /* of a part: its pool, or its struct graph_memory */
 	uint64_t block_id;     /* as the server knows it; 0: only this process holds it */
 	unsigned opened;       /* of imported memory: how often */
+	bool is_synchronous;   /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
 	uint64_t id;
 };
 
@@ -94,6 +95,10 @@ bool memory_remove_host(enum memory_kind kind, void *address, size_t *ret_size);
  * Returns  false if it lies in none
  */
 bool memory_find(CUdeviceptr address, struct memory *ret_memory);
+
+/* Sets whether calls without a stream wait for what they do to the allocation that `address` lies
+ * in. */
+void memory_set_synchronous(CUdeviceptr address, bool is_synchronous);
 
 /* Returns whether `bytes` from `address` on lie in one allocation, or in mapped memory without a
  * gap, which may be accessed so. */

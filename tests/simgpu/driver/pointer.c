@@ -38,6 +38,8 @@ static bool find_int(CUpointer_attribute attribute, const struct memory *memory,
 		*ret_value = memory->kind == MEMORY_DEVICE && memory->arena->is_shared;
 		return true;
 	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
+		*ret_value = memory->is_synchronous;
+		return true;
 	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
 		*ret_value = 0;
 		return true;
@@ -177,7 +179,10 @@ CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
 	ENTER(cuPointerSetAttribute);
 	if (!value || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS || !memory_find(ptr, &memory))
 		return CUDA_ERROR_INVALID_VALUE;
-	return is_device(&memory) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+	if (!is_device(&memory))
+		return CUDA_ERROR_INVALID_DEVICE;
+	memory_set_synchronous(ptr, *(const unsigned *)value != 0);
+	return CUDA_SUCCESS;
 }
 
 /* Managed memory has one place here, so that hints have no effect. */

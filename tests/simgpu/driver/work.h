@@ -49,6 +49,7 @@ struct work_copy {
 	size_t dst_pitch, dst_slice, src_pitch, src_slice;
 	bool src_is_pageable, dst_is_pageable; /* host memory that CUDA does not know */
 	bool is_within_device;                 /* from and to memory of one device */
+	bool is_synchronous;                   /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS of a side */
 	void *staged; /* owned; what src points to if the source was copied at the call; or NULL */
 };
 
