@@ -135,6 +135,27 @@ CUstream streams_work_ptsz(CUstream stream)
 	return streams_work(streams_of_thread(stream));
 }
 
+/* The driver is to refuse its own. */
+CUstream streams_batch(CUstream stream)
+{
+	return streams_is_legacy(stream) ? stream : streams_work(stream);
+}
+
+CUstream streams_batch_ptsz(CUstream stream)
+{
+	return streams_batch(streams_of_thread(stream));
+}
+
+void streams_batch_done(CUstream stream)
+{
+	streams_work_done(stream);
+}
+
+void streams_batch_ptsz_done(CUstream stream)
+{
+	streams_work_done(stream);
+}
+
 CUstream streams_whole(void)
 {
 	struct lanes *lanes = streams_has_captures() ? partition_current() : NULL;

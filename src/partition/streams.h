@@ -33,6 +33,7 @@ struct lanes *partition_at(unsigned place);
 
 /* Called from streams_thunks.S, each in place of what it is given. For functions that
  *   work      submit work to the stream
+ *   batch     the same, but the driver takes no legacy stream for it
  *   handle    ask or set something of it
  *   question  answer for the legacy stream as if there were no partition
  *   captured  the same, where the question is whether it is captured
@@ -43,6 +44,8 @@ struct lanes *partition_at(unsigned place);
  */
 CUstream streams_work(CUstream stream);
 CUstream streams_work_ptsz(CUstream stream);
+CUstream streams_batch(CUstream stream);
+CUstream streams_batch_ptsz(CUstream stream);
 CUstream streams_handle(CUstream stream);
 CUstream streams_handle_ptsz(CUstream stream);
 CUstream streams_question(CUstream stream);
@@ -73,6 +76,8 @@ static inline CUstream streams_of_thread(CUstream stream)
 /* When the driver has returned, with the stream that it was given. */
 void streams_work_done(CUstream stream);
 void streams_work_ptsz_done(CUstream stream);
+void streams_batch_done(CUstream stream);
+void streams_batch_ptsz_done(CUstream stream);
 void streams_whole_done(void);
 void streams_whole_ptsz_done(void);
 

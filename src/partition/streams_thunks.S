@@ -315,6 +315,12 @@ beneath_\symbol:
 	.macro BENEATH_work_ptsz symbol, position
 	BY_CALL \symbol, \position, streams_work_ptsz
 	.endm
+	.macro BENEATH_batch symbol, position
+	BY_CALL \symbol, \position, streams_batch
+	.endm
+	.macro BENEATH_batch_ptsz symbol, position
+	BY_CALL \symbol, \position, streams_batch_ptsz
+	.endm
 	.macro BENEATH_whole symbol, position
 	BY_CALL \symbol, \position, streams_whole
 	.endm

@@ -306,6 +306,30 @@ static void answer(int line, CUresult result)
 }
 #define ANSWER(call) answer(__LINE__, call)
 
+/* The legacy stream is not for them. */
+static void batches(const struct gpu *gpu, CUstream stream)
+{
+	CUmemcpyAttributes attributes = {.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM};
+	CUDA_MEMCPY3D_BATCH_OP op = {.src = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER},
+		.dst = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER},
+		.extent = {16, 1, 1},
+		.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM};
+	CUdeviceptr to = gpu->seen, from = gpu->seen + 64;
+	size_t bytes = 16, first = 0, failed;
+
+	op.src.op.ptr.ptr = from;
+	op.dst.op.ptr.ptr = to;
+	ANSWER(cuMemcpyBatchAsync_v2(&to, &from, &bytes, 1, &attributes, &first, 1, stream));
+	ANSWER(cuMemcpyBatchAsync_v2_ptsz(&to, &from, &bytes, 1, &attributes, &first, 1, stream));
+	ANSWER(cuMemcpyBatchAsync(&to, &from, &bytes, 1, &attributes, &first, 1, &failed, stream));
+	ANSWER(cuMemcpyBatchAsync_ptsz(
+		&to, &from, &bytes, 1, &attributes, &first, 1, &failed, stream));
+	ANSWER(cuMemcpy3DBatchAsync_v2(1, &op, 0, stream));
+	ANSWER(cuMemcpy3DBatchAsync_v2_ptsz(1, &op, 0, stream));
+	ANSWER(cuMemcpy3DBatchAsync(1, &op, &failed, 0, stream));
+	ANSWER(cuMemcpy3DBatchAsync_ptsz(1, &op, &failed, 0, stream));
+}
+
 static void errors(void)
 {
 	struct gpu gpu = begin();
@@ -355,6 +379,13 @@ static void errors(void)
 	ANSWER(cuMemcpyDtoD_v2(0, gpu.seen, 16));
 	ANSWER(cuMemsetD8Async(0, 0, 16, NULL));
 	ANSWER(cuMemsetD32_v2(gpu.seen + 1, 0, 1));
+	batches(&gpu, stream);
+	say("of_thread 1");
+	batches(&gpu, CU_STREAM_PER_THREAD);
+	say("of_all 1");
+	batches(&gpu, CU_STREAM_LEGACY);
+	say("of_either 1");
+	batches(&gpu, NULL);
 	ANSWER(cuStreamSynchronize(NULL));
 	ANSWER(cuStreamQuery(stream));
 	ANSWER(cuStreamQuery(CU_STREAM_PER_THREAD));
