@@ -117,6 +117,21 @@ CUresult CUDAAPI beneath_cuStreamAttachMemAsync_ptsz(
 	return attach(streams_of_thread(stream), address, bytes, flags);
 }
 
+/* How large clusters may be, and how many find room at a time, depends on the SMs of the stream. */
+#define OF_STREAM(symbol)                                                   \
+	CUresult CUDAAPI beneath_##symbol(                                  \
+		int *ret_value, CUfunction f, const CUlaunchConfig *config) \
+	{                                                                   \
+		if (config == NULL)                                         \
+			return driver_real.symbol(ret_value, f, config);    \
+		CUlaunchConfig confined = *config;                          \
+		confined.hStream = streams_handle(config->hStream);         \
+		return driver_real.symbol(ret_value, f, &confined);         \
+	}
+
+OF_STREAM(cuOccupancyMaxActiveClusters)
+OF_STREAM(cuOccupancyMaxPotentialClusterSize)
+
 /* What is beneath is the hook too. */
 #define STREAM_HOOK(symbol)
 #define STREAM_HOOK_IN_C(symbol)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_odd older | one | cluster | edge | devices | meet
+ * usage: client_partition_odd older | one | cluster | room | edge | devices | meet
  *
  * Nodes and calls that come where they are not expected. `older` says what becomes of nodes where
  * the driver may lack newer functions, `one` of a single one, `cluster` of one whose cluster may
- * not fit, `edge` of one behind a programmatic edge, `devices` of those of one device while the
- * context of the other is current. In `meet` threads wait for the context before there is any work,
- * and go on while it comes.
+ * not fit. `room` says for how many clusters the streams have room, `edge` what becomes of one
+ * behind a programmatic edge, `devices` of those of one device while the context of the other is
+ * current. In `meet` threads wait for the context before there is any work, and go on while it
+ * comes.
  */
 #include "client.h"
 #include "partition_gpu.h"
@@ -101,6 +102,37 @@ static void cluster(void)
 		"width");
 	params.sharedMemBytes = SHARED;
 	say_answer("cluster", cuGraphAddKernelNode_v2(&node, graph, &first, 1, &params), graph);
+}
+
+static int room_in(CUstream stream)
+{
+	CUlaunchAttribute attribute = {
+		.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, .value.clusterDim = {8, 1, 1}};
+	const CUlaunchConfig config = {.gridDimX = 8,
+		.gridDimY = 1,
+		.gridDimZ = 1,
+		.blockDimX = 1024,
+		.blockDimY = 1,
+		.blockDimZ = 1,
+		.hStream = stream,
+		.attrs = &attribute,
+		.numAttrs = 1};
+	int clusters = -1;
+
+	must(cuOccupancyMaxActiveClusters(&clusters, gpu.census, &config), "room");
+	return clusters;
+}
+
+static void room(void)
+{
+	CUstream made;
+	int clusters;
+
+	say("legacy %d %d", room_in(NULL), room_in(CU_STREAM_LEGACY));
+	say("of_thread %d", room_in(CU_STREAM_PER_THREAD));
+	must(cuStreamCreate(&made, CU_STREAM_DEFAULT), "stream");
+	say("made %d", room_in(made));
+	say("refused %d", (int)cuOccupancyMaxActiveClusters(&clusters, gpu.census, NULL));
 }
 
 static void edge(void)
@@ -204,6 +236,8 @@ int main(int argc, char *argv[])
 		one();
 	else if (strcmp(what, "cluster") == 0)
 		cluster();
+	else if (strcmp(what, "room") == 0)
+		room();
 	else if (strcmp(what, "edge") == 0)
 		edge();
 	else

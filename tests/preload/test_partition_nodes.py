@@ -174,6 +174,15 @@ class Refused(Nodes):
         self.assertEqual(self.refused("the driver takes a node that the program puts into a graph "
                                       "for other SMs only", done), bare)
 
+    def test_program_is_told_for_how_many_clusters_there_is_room(self):
+        """Two blocks to an SM, and eights of SMs."""
+        with machine() as one:
+            bare = self.said(one, "room", program="partition_odd")
+            confined = self.said(one, "room", limits=limits("25%"), program="partition_odd")
+        self.assertEqual(bare, {"legacy": "32 32", "of_thread": "32", "made": "32", "refused": "1"})
+        self.assertEqual(confined, {"legacy": "8 8", "of_thread": "8", "made": "8",
+                                    "refused": "1"})
+
     def test_driver_that_tells_no_captured_node_leaves_one_only(self):
         with machine() as one:
             one.simgpu("fail", "cuStreamGetCaptureInfo_v3", "801", "1000000")
