@@ -20,7 +20,7 @@ static const char image[] = ".version 7.0\n"
 static struct {
 	CUcontext primary;
 	CUfunction busy;
-	CUdeviceptr data;
+	CUdeviceptr data, managed;
 	CUstream blocking, other, free_running;
 	CUevent event, timed;
 } gpu;
@@ -36,6 +36,7 @@ static void open_gpu(void)
 	must(cuModuleLoadData(&module, image), "module");
 	must(cuModuleGetFunction(&gpu.busy, module, "busy"), "busy");
 	must(cuMemAlloc_v2(&gpu.data, 4096), "memory");
+	must(cuMemAllocManaged(&gpu.managed, 4096, CU_MEM_ATTACH_GLOBAL), "memory");
 	must(cuMemsetD8_v2(gpu.data, 0, 4096), "clear");
 	must(cuStreamCreate(&gpu.blocking, CU_STREAM_DEFAULT), "stream");
 	must(cuStreamCreate(&gpu.other, CU_STREAM_DEFAULT), "stream");
@@ -173,6 +174,54 @@ static CUresult probe_download(CUstream stream)
 	return cuMemcpyDtoH_v2(&byte, gpu.data, 1);
 }
 
+static CUresult probe_memset_ptds(CUstream stream)
+{
+	(void)stream;
+	return cuMemsetD8_v2_ptds(gpu.data, 1, 16);
+}
+
+static CUresult probe_copy_ptds(CUstream stream)
+{
+	(void)stream;
+	return cuMemcpyDtoD_v2_ptds(gpu.data, gpu.data + 64, 16);
+}
+
+static CUresult probe_upload_ptds(CUstream stream)
+{
+	char byte = 1;
+
+	(void)stream;
+	return cuMemcpyHtoD_v2_ptds(gpu.data, &byte, 1);
+}
+
+static CUresult probe_download_ptds(CUstream stream)
+{
+	char byte;
+
+	(void)stream;
+	return cuMemcpyDtoH_v2_ptds(&byte, gpu.data, 1);
+}
+
+static CUresult probe_fill_managed_ptds(CUstream stream)
+{
+	(void)stream;
+	return cuMemsetD8_v2_ptds(gpu.managed, 1, 16);
+}
+
+static CUresult probe_room(CUstream stream)
+{
+	CUlaunchConfig config = {.gridDimX = 1,
+		.gridDimY = 1,
+		.gridDimZ = 1,
+		.blockDimX = 1,
+		.blockDimY = 1,
+		.blockDimZ = 1,
+		.hStream = stream};
+	int clusters;
+
+	return cuOccupancyMaxActiveClusters(&clusters, gpu.busy, &config);
+}
+
 /* As before CUDA 4.0. */
 static CUresult probe_old_launch(CUstream stream)
 {
@@ -205,7 +254,9 @@ static CUresult probe_join(CUstream stream)
 static CUresult (*const probes[])(CUstream stream) = {probe_launch, probe_ex, probe_record,
 	probe_wait, probe_synchronize, probe_query, probe_is_capturing, probe_info, probe_memset,
 	probe_host, probe_callback, probe_alloc, probe_begin, probe_memset_now, probe_upload,
-	probe_download, probe_old_launch, probe_context, probe_create, probe_join};
+	probe_download, probe_old_launch, probe_context, probe_create, probe_join,
+	probe_memset_ptds, probe_copy_ptds, probe_upload_ptds, probe_download_ptds,
+	probe_fill_managed_ptds, probe_room};
 
 static void end_any(CUstream stream)
 {
