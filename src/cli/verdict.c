@@ -46,7 +46,8 @@ static struct amount amount_of(const struct config_value *value)
 	return (struct amount){0};
 }
 
-/* How a device is shared is no limit: the policy's word comes first, then who speaks first. */
+/* How a device is shared is no limit: the policy's word comes first, then what is for the device,
+ * then who speaks first. */
 static bool is_limit(enum config_key key)
 {
 	return key == CONFIG_MEMORY || key == CONFIG_COMPUTE || key == CONFIG_BURST;
@@ -58,7 +59,7 @@ static bool beats(const struct config_value *a, const struct config_value *b)
 	struct amount x = amount_of(a), y = amount_of(b);
 
 	if (!is_limit(a->key))
-		return a->source < b->source || (a->source == b->source && a < b);
+		return config_comes_first(a, b) || (!config_comes_first(b, a) && a < b);
 	return x.is_part == y.is_part && (x.number < y.number || (x.number == y.number && a < b));
 }
 

@@ -297,7 +297,14 @@ static bool policy_limits_compute(const struct config *config, const struct conf
 	return false;
 }
 
-/* The value of the most trusted source that speaks, the first of its. */
+bool config_comes_first(const struct config_value *a, const struct config_value *b)
+{
+	if (a->source != b->source)
+		return a->source < b->source;
+	return a->devices.by != CONFIG_EVERY_DEVICE && b->devices.by == CONFIG_EVERY_DEVICE;
+}
+
+/* The value of the most trusted source that speaks, the first of its that count alike. */
 static const struct config_value *first_of(
 	const struct config *config, const struct config_device *device, enum config_key key)
 {
@@ -308,7 +315,7 @@ static const struct config_value *first_of(
 		const struct config_value *value = &config->values[i];
 		if (value->key == key && config_value_counts(config, value, device) &&
 			(!is_policys || value->source == CONFIG_POLICY) &&
-			(first == NULL || value->source < first->source))
+			(first == NULL || config_comes_first(value, first)))
 			first = value;
 	}
 	return first;
@@ -356,7 +363,7 @@ enum config_mechanism config_mechanism_of(
 	for (unsigned i = 0; i < config->value_count; i++) {
 		const struct config_value *value = &config->values[i];
 		if (value->key == CONFIG_MECHANISM && config_value_counts(config, value, device) &&
-			(first == NULL || value->source < first->source))
+			(first == NULL || config_comes_first(value, first)))
 			first = value;
 	}
 	return first != NULL ? first->mechanism : CONFIG_AUTO;

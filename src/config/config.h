@@ -150,6 +150,10 @@ bool config_names_devices_by_uuid(const struct config *config);
  * for the group the policy. NULL where nobody says anything. */
 const struct config_value *config_chosen(const struct config *config, enum config_key key);
 
+/* Of two values that say how a device is shared: true where `a` counts before `b`, whoever was read
+ * first. The source decides, then whether it speaks of the device itself. */
+bool config_comes_first(const struct config_value *a, const struct config_value *b);
+
 /* How a device is shared with others. Where the policy limits the device's compute, its word alone
  * counts: what it does not say stays as it is by default. */
 struct config_turns {
@@ -183,7 +187,8 @@ bool config_refuses(const struct config *config, enum config_source source);
 bool config_limits_memory(const struct config *config);
 bool config_limits_compute(const struct config *config);
 
-/* How the device's share is to be kept: as the first source says that says anything. */
+/* How the device's share is to be kept: as the first source says that says anything, and there the
+ * value for the device before one for all. */
 enum config_mechanism config_mechanism_of(
 	const struct config *config, const struct config_device *device);
 

@@ -317,6 +317,14 @@ class Explain(ExplainCase):
                          [("3GiB", "policy/site.ini:2", None)])
         self.assertIn(f"device GPU-{UUID}\n", self.explain())
 
+    def test_how_a_device_is_shared_it_says_before_all(self):
+        self.policy("[slice]\nmechanism = both\n[device 3]\nmechanism = time\n")
+        counts, lost = self.setting("mechanism", "3")
+        self.assertEqual(counts, [("time", "policy/site.ini:4", None)])
+        self.assertEqual(lost, [("both", "policy/site.ini:2", "policy/site.ini:4 comes first")])
+        counts, lost = self.setting("mechanism", "3", CUSLICE_MECHANISM_3="sm")
+        self.assertEqual(counts, [("time", "policy/site.ini:4", None)])
+
     def test_on_error_of_the_stricter_counts(self):
         self.policy("[slice]\non_error = refuse\n")
         counts, lost = self.setting("on_error", CUSLICE_ON_ERROR="warn")

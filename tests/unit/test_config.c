@@ -337,6 +337,24 @@ static void burst_is_read(void **state)
 	assert_false(config_limits_compute(&config));
 }
 
+/* Who starts programs has no say in the order of the environment. */
+static void device_says_itself_how_it_is_shared(void **state)
+{
+	(void)state;
+	for (int turn = 0; turn < 2; turn++) {
+		if (turn == 0)
+			READ("CUSLICE_MECHANISM=sm", "CUSLICE_WEIGHT=2", "CUSLICE_MECHANISM_1=time",
+				"CUSLICE_WEIGHT_1=3");
+		else
+			READ("CUSLICE_WEIGHT_1=3", "CUSLICE_MECHANISM_1=time", "CUSLICE_WEIGHT=2",
+				"CUSLICE_MECHANISM=sm");
+		assert_int_equal(config_mechanism_of(&config, ANY), CONFIG_SM);
+		assert_int_equal(config_mechanism_of(&config, DEVICE(1)), CONFIG_TIME);
+		assert_int_equal(config_turns_of(&config, ANY).weight, 2);
+		assert_int_equal(config_turns_of(&config, DEVICE(1)).weight, 3);
+	}
+}
+
 static void group_of_odd_bytes_or_length_is_a_problem(void **state)
 {
 	static char path[64 + CONFIG_TEXT_LEN] = "CUSLICE_GROUP=/";
@@ -458,6 +476,7 @@ int main(void)
 		cmocka_unit_test(read_more_settings_than_kept_is_a_problem),
 		cmocka_unit_test(read_variable_twice_is_the_stricter),
 		cmocka_unit_test(burst_is_read),
+		cmocka_unit_test(device_says_itself_how_it_is_shared),
 		cmocka_unit_test(group_of_odd_bytes_or_length_is_a_problem),
 		cmocka_unit_test(disable_turns_all_off),
 		cmocka_unit_test(disable_0_turns_nothing_off),
