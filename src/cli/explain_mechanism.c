@@ -41,7 +41,7 @@ static struct mechanism_facts facts_of(
 		.asked = config_mechanism_of(config, device),
 		.has_mps = mps_find(getenv("CUDA_MPS_PIPE_DIRECTORY")).is_there,
 		.has_percentage = plan->ppm != PPM_WHOLE,
-		.no_mps = plan->reason,
+		.no_mps = plan->is_asked ? plan->reason : MECHANISM_MPS_NOT_ASKED,
 		.mps_variable = mps_variable(),
 		.is_static = mps_names_partition(),
 		.can_partition = true,
@@ -63,7 +63,7 @@ static void write_reason(struct explained_mechanism *explained, const struct mps
 	else if (facts->asked == CONFIG_AUTO && !facts->has_mps && covered_any())
 		snprintf(reason, size,
 			"%.239s; both on a GPU that a report covers, while nobody else is at it",
-			plan->reason);
+			facts->no_mps);
 	else
 		snprintf(reason, size, "%s", chosen->why);
 }

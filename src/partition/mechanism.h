@@ -37,6 +37,9 @@ struct mechanism_facts {
 
 #define MECHANISM_WHY_LEN 400
 
+/* Why there is none where it is asked for later, or for some of the devices alone. */
+#define MECHANISM_MPS_NOT_ASKED "MPS was not asked for before cuInit"
+
 struct mechanism_choice {
 	enum mechanism mechanism;
 	bool is_as_asked; /* false: it was asked for by name, and is to be missed aloud */

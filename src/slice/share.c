@@ -118,7 +118,7 @@ static struct mechanism_choice choose(
 		.asked = asked,
 		.has_mps = has_mps(device),
 		.has_percentage = plan->ppm != PPM_WHOLE,
-		.no_mps = plan->is_asked ? plan->reason : "MPS was not asked for before cuInit",
+		.no_mps = plan->is_asked ? plan->reason : MECHANISM_MPS_NOT_ASKED,
 		.mps_variable = mps_variable(),
 		.is_static = mps_names_partition(),
 		.can_partition = partition_is_possible(),

@@ -325,6 +325,11 @@ class Explain(ExplainCase):
         counts, lost = self.setting("mechanism", "3", CUSLICE_MECHANISM_3="sm")
         self.assertEqual(counts, [("time", "policy/site.ini:4", None)])
 
+    def test_why_a_device_that_alone_asks_for_auto_has_no_mps(self):
+        said = self.explain(CUSLICE_COMPUTE="25%", CUSLICE_MECHANISM="sm",
+                            CUSLICE_MECHANISM_1="auto")
+        self.assertRegex(said, r"kept by +time +MPS was not asked for before cuInit; no report")
+
     def test_on_error_of_the_stricter_counts(self):
         self.policy("[slice]\non_error = refuse\n")
         counts, lost = self.setting("on_error", CUSLICE_ON_ERROR="warn")
