@@ -57,7 +57,8 @@ static bool has_partition(unsigned device)
 /* The driver is believed before the documents. */
 static struct partition_rules rules_of(unsigned device, unsigned sms)
 {
-	CUdevResource all;
+	/* Drivers of before 13.0 know nothing of what is behind the count. */
+	CUdevResource all = {.type = CU_DEV_RESOURCE_TYPE_INVALID};
 	int major = 0;
 
 	driver_real.cuDeviceGetAttribute(
