@@ -2,13 +2,14 @@
  * Copyright the cuslice authors
  *
  * cuslice explain: every setting, who made it, which one counts and why the others do not; and who
- * is in the group and at each GPU, and limits that the driver keeps itself. It needs no device, so
- * it works wherever the program will run, and at any time.
+ * is in the group and at each GPU, what partitions there would be, and limits that the driver keeps
+ * itself. It needs no device, so it works wherever the program will run, and at any time.
  */
 #include "cli/commands.h"
 #include "cli/explain_group.h"
 #include "cli/explain_mechanism.h"
 #include "cli/explain_native.h"
+#include "cli/explain_partition.h"
 #include "cli/explain_tenants.h"
 #include "cli/json.h"
 #include "cli/verdict.h"
@@ -172,6 +173,7 @@ static void print_text(const struct config *config)
 	if (config->is_disabled)
 		printf("everything is off: CUSLICE_DISABLE=1\n");
 	for_each_group(config, print_group);
+	explain_partition_print(config);
 	explain_group_print(config);
 	explain_tenants_print(config);
 	explain_native_print();
@@ -258,6 +260,7 @@ static void print_json(const struct config *config)
 	json_begin("shares", '[');
 	for_each_group(config, json_mechanism);
 	json_end(']');
+	explain_partition_json(config);
 	explain_group_json(config);
 	explain_tenants_json(config);
 	explain_native_json();
@@ -307,9 +310,10 @@ int command_explain(int argc, char *argv[])
 		.options = options,
 		.parser = parse_option,
 		.doc = "Show every setting that a program started from here would get: its "
-		       "value, where it comes from, and what lost and why; its group and who is "
-		       "in it; the programs with which it would take turns at each GPU; and "
-		       "limits of memory that the driver keeps itself.\v"
+		       "value, where it comes from, and what lost and why; how many SMs a share "
+		       "comes to, where partitions keep it; its group and who is in "
+		       "it; the programs with which it would take turns at each GPU; and limits of "
+		       "memory that the driver keeps itself.\v"
 		       "Exit status: 0; 1 where a setting is not understood and the program would "
 		       "get no GPU; 125 where cuslice itself fails.",
 	};

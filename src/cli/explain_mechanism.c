@@ -77,6 +77,7 @@ struct explained_mechanism explain_mechanism(
 		return explained;
 	struct mechanism_facts facts = facts_of(config, device);
 	struct mechanism_choice chosen = mechanism_choose(&facts);
+	explained.mechanism = chosen.mechanism;
 	explained.name = mechanism_name(chosen.mechanism);
 	write_reason(&explained, plan_of(config), &facts, &chosen);
 	return explained;

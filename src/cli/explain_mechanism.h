@@ -8,11 +8,13 @@
 #define CUSLICE_CLI_EXPLAIN_MECHANISM_H
 
 #include "config/config.h"
+#include "partition/mechanism.h"
 
 #include <stdbool.h>
 
 struct explained_mechanism {
 	const char *name; /* as in the setting, but never auto; NULL: no share is to be kept */
+	enum mechanism mechanism;
 	char reason[420];
 };
 

@@ -11,6 +11,7 @@
 #include "partition/mechanism.h"
 #include "partition/mps.h"
 #include "partition/partition.h"
+#include "partition/rules.h"
 #include "token/token.h"
 
 #include <stdatomic.h>
@@ -52,23 +53,6 @@ static bool has_partition(unsigned device)
 {
 	return atomic_load(&partitioned[device].ppm) != 0 &&
 	       (partitioned[device].is_by_mps || partition_sm_count(device) != 0);
-}
-
-/* The driver is believed before the documents. */
-static struct partition_rules rules_of(unsigned device, unsigned sms)
-{
-	/* Drivers of before 13.0 know nothing of what is behind the count. */
-	CUdevResource all = {.type = CU_DEV_RESOURCE_TYPE_INVALID};
-	int major = 0;
-
-	driver_real.cuDeviceGetAttribute(
-		&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, (CUdevice)device);
-	struct partition_rules rules = partition_rules_of((unsigned)major, sms);
-	if (driver_real.cuDeviceGetDevResource((CUdevice)device, &all, CU_DEV_RESOURCE_TYPE_SM) !=
-		CUDA_SUCCESS)
-		return rules;
-	return partition_rules_told(
-		rules, all.sm.minSmPartitionSize, all.sm.smCoscheduledAlignment);
 }
 
 /* True where the driver uses MPS for this process. Older ones do not say. */
@@ -187,7 +171,9 @@ static const struct partition_keeper keeper_while_alone = {
 static bool keep_by_partition(
 	unsigned device, uint32_t ppm, enum mechanism mechanism, bool is_auto, unsigned sms)
 {
-	struct partition_rules rules = rules_of(device, sms);
+	const struct partition_oracle oracle = {
+		driver_real.cuDeviceGetAttribute, driver_real.cuDeviceGetDevResource};
+	struct partition_rules rules = partition_rules_ask(&oracle, (CUdevice)device, sms);
 	struct partition_choice choice = partition_choose(&rules, ppm, mechanism == MECHANISM_BOTH);
 
 	if (choice.sm_count == sms)

@@ -5,7 +5,6 @@
 # Where there is no CUDA: on a machine without a driver, and in programs that do not use it.
 import collections
 import pathlib
-import statistics
 import subprocess
 import time
 import unittest
@@ -78,16 +77,16 @@ class WithoutCuda(harness.Case):
                                  (bare.returncode, bare.stdout, bare.stderr))
 
     def test_start_costs_little(self):
-        medians = []
-        for is_preloaded in (False, True):
-            times_us = []
-            for _ in range(100):
-                begin = time.perf_counter()
-                run(client("idle"), "only", is_preloaded=is_preloaded)
-                times_us.append((time.perf_counter() - begin) * 1e6)
-            medians.append(statistics.median(times_us))
-        print(f"start: {medians[0]:.0f} us bare, {medians[1] - medians[0]:+.0f} us preloaded")
-        self.assertLess(medians[1] - medians[0], 5000)
+        """By the fastest of many, in turns: what else the computer does is not counted."""
+        least_us = [float("inf")] * 2
+        for is_preloaded in 100 * (False, True):
+            begin = time.perf_counter()
+            run(client("idle"), "only", is_preloaded=is_preloaded)
+            took_us = (time.perf_counter() - begin) * 1e6
+            least_us[is_preloaded] = min(least_us[is_preloaded], took_us)
+        bare_us, preloaded_us = least_us
+        print(f"start: {bare_us:.0f} us bare, {preloaded_us - bare_us:+.0f} us preloaded")
+        self.assertLess(preloaded_us - bare_us, 5000)
 
 
 if __name__ == "__main__":
