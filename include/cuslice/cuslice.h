@@ -42,8 +42,8 @@ struct cuslice_slice {
 	uint64_t quota_bytes; /* device memory that may be held; CUSLICE_UNLIMITED without quota */
 	uint64_t used_bytes;  /* held and reserved by the whole group, against the quota */
 	uint64_t gpu_time_ns; /* billed to this process since its start; 0 where no time is kept */
-	uint32_t share_ppm;   /* of the time, 1 .. CUSLICE_WHOLE; of the whole group. Where SMs or
-			       * MPS keep the share it is the part of the time within these */
+	uint32_t share_ppm;   /* of the device, 1 .. CUSLICE_WHOLE; of the whole group. Where SMs or
+			       * MPS keep it, what these and the part of the time come to */
 	uint32_t reserved;    /* 0 */
 
 	/* Added later. */

@@ -11,6 +11,7 @@
 #include "hooks/pending_frees.h"
 #include "hooks/refusals.h"
 #include "ledger/ledger.h"
+#include "slice/share.h"
 #include "slice/slice.h"
 
 #include <string.h>
@@ -79,7 +80,7 @@ PUBLIC int cuslice_read(int device, struct cuslice_slice *ret_slice, size_t size
 	slice.used_bytes = ledger_used((unsigned)device);
 	slice.gpu_time_ns = governor_billed_ns((unsigned)device);
 	slice.refused_count = refusals_count((unsigned)device);
-	slice.share_ppm = governor_share((unsigned)device);
+	slice.share_ppm = share_in_force((unsigned)device);
 	memcpy(ret_slice, &slice, size < sizeof(slice) ? size : sizeof(slice));
 	return CUSLICE_OK;
 }

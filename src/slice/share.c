@@ -220,6 +220,19 @@ static uint32_t kept_by_time(unsigned device, uint32_t ppm)
 	return has_partition(device) ? duty_of(device, ppm) : ppm;
 }
 
+/* Beside others a partition has its SMs for the whole share of the time, so that is the share. */
+uint32_t share_in_force(unsigned device)
+{
+	uint64_t ppm = governor_share(device);
+
+	if (!has_partition(device) || atomic_load(&partitioned[device].has_company))
+		return (uint32_t)ppm;
+	if (ppm == PPM_WHOLE - 1) /* see duty_of() */
+		ppm = PPM_WHOLE;
+	ppm = ppm * partitioned[device].chosen / partitioned[device].sms;
+	return ppm > 0 ? (uint32_t)ppm : 1;
+}
+
 void share_tighten(unsigned device, uint32_t ppm)
 {
 	uint32_t kept = atomic_load(&partitioned[device].ppm);

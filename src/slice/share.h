@@ -24,6 +24,10 @@ unsigned share_whole_sms(unsigned device, unsigned told);
 /* True where MPS keeps the share: then there are no turns with other processes. Threads: any. */
 bool share_is_by_mps(unsigned device);
 
+/* The share in force, of the whole device: what SMs and time come to together. Of the whole group,
+ * as far as time keeps it. Threads: any. */
+uint32_t share_in_force(unsigned device);
+
 /* The same later on, when a partition can no longer be changed. Threads: any. */
 void share_tighten(unsigned device, uint32_t ppm);
 

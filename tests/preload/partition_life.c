@@ -2,7 +2,8 @@
  * Copyright the cuslice authors
  *
  * usage: client_partition_life fork | use | release | devices | threads | memory | many COUNT |
- *                              dynamic_early | dynamic_late | errors | synchronous | races ROUNDS
+ *                              share | dynamic_early | dynamic_late | errors | synchronous |
+ *                              races ROUNDS
  *
  * Programs whose life is not that of one device, one context and one thread. Those that bring work
  * say how many SMs it used, `memory` and `errors` what the driver answers, `races` whether the work
@@ -12,6 +13,7 @@
 #include "partition.h"
 #include "partition_gpu.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +106,20 @@ static void devices(void)
 			say("sms_%d_%u %u", i, round, sms_of(&gpus[i]));
 		}
 	}
+}
+
+/* What the program is told of its share, and when it wants less. */
+static void share(void)
+{
+	int (*tighten)(int, uint32_t);
+	struct gpu gpu = begin();
+
+	say("before %u", read_slice(0).share_ppm);
+	bring_work(&gpu, NULL);
+	say("at_work %u", read_slice(0).share_ppm);
+	*(void **)&tighten = dlsym(RTLD_DEFAULT, "cuslice_tighten_compute");
+	must_be(tighten != NULL && tighten(0, 100000) == 0, "a smaller share");
+	say("tightened %u", read_slice(0).share_ppm);
 }
 
 struct worker {
@@ -472,7 +488,8 @@ int main(int argc, char *argv[])
 		void (*run)(void);
 	} simple[] = {{"fork", fork_children}, {"release", release}, {"devices", devices},
 		{"threads", threads}, {"memory", memory}, {"dynamic_early", dynamic_early},
-		{"dynamic_late", dynamic_late}, {"errors", errors}, {"synchronous", synchronous}};
+		{"dynamic_late", dynamic_late}, {"errors", errors}, {"synchronous", synchronous},
+		{"share", share}};
 	const char *what = argc > 1 ? argv[1] : "";
 
 	for (unsigned i = 0; i < sizeof(simple) / sizeof(simple[0]); i++) {

@@ -34,6 +34,14 @@ class Confined(Lives):
         self.assertEqual(said, {f"sms_{device}_{turn}": sms for device, sms in ((0, "32"), (1, "64"))
                                 for turn in range(3)} | {"told_0": "32", "told_1": "64"})
 
+    def test_told_share_is_that_of_the_device(self):
+        for mechanism, share in (("sm", 32 * 10**6 // 132), ("both", 250000), ("time", 250000)):
+            with self.subTest(mechanism), machine() as one:
+                said = self.live(one, "share", limits=limits("25%", mechanism))
+                self.assertEqual(int(said["before"]), share)
+                self.assertEqual(int(said["at_work"]), share)
+                self.assertAlmostEqual(int(said["tightened"]), 100000, delta=1)
+
     def test_one_thread_prepares_and_others_launch(self):
         with machine() as one:
             self.assertEqual(self.live(one, "threads", limits=limits("25%")), {"sms": "32"})
