@@ -3,9 +3,11 @@
  *
  * Functions that need more than another stream in place of the program's.
  */
+#include "partition/partition.h"
 #include "partition/streams.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 /* A callback is told the stream that the program named. */
@@ -131,6 +133,42 @@ CUresult CUDAAPI beneath_cuStreamAttachMemAsync_ptsz(
 
 OF_STREAM(cuOccupancyMaxActiveClusters)
 OF_STREAM(cuOccupancyMaxPotentialClusterSize)
+
+/* A grid for all SMs of the device becomes one for those that the program is told of. */
+static CUresult fit_grid(CUresult result, int *grid)
+{
+	unsigned sm_count;
+	CUdevice device;
+	int whole = 0;
+
+	if (result != CUDA_SUCCESS || partition_places() == 0 ||
+		driver_real.cuCtxGetDevice(&device) != CUDA_SUCCESS)
+		return result;
+	sm_count = partition_sm_count((unsigned)device);
+	if (sm_count != 0 &&
+		driver_real.cuDeviceGetAttribute(
+			&whole, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device) == CUDA_SUCCESS &&
+		whole > 0)
+		*grid = (int)((int64_t)*grid * sm_count / whole);
+	return result;
+}
+
+CUresult CUDAAPI beneath_cuOccupancyMaxPotentialBlockSize(int *ret_grid, int *ret_block,
+	CUfunction f, CUoccupancyB2DSize shared_of, size_t shared_bytes, int limit)
+{
+	return fit_grid(driver_real.cuOccupancyMaxPotentialBlockSize(
+				ret_grid, ret_block, f, shared_of, shared_bytes, limit),
+		ret_grid);
+}
+
+CUresult CUDAAPI beneath_cuOccupancyMaxPotentialBlockSizeWithFlags(int *ret_grid, int *ret_block,
+	CUfunction f, CUoccupancyB2DSize shared_of, size_t shared_bytes, int limit,
+	unsigned int flags)
+{
+	return fit_grid(driver_real.cuOccupancyMaxPotentialBlockSizeWithFlags(
+				ret_grid, ret_block, f, shared_of, shared_bytes, limit, flags),
+		ret_grid);
+}
 
 /* What is beneath is the hook too. */
 #define STREAM_HOOK(symbol)

@@ -5,10 +5,10 @@
  *
  * Nodes and calls that come where they are not expected. `older` says what becomes of nodes where
  * the driver may lack newer functions, `one` of a single one, `cluster` of one whose cluster may
- * not fit. `room` says for how many clusters the streams have room, `edge` what becomes of one
- * behind a programmatic edge, `devices` of those of one device while the context of the other is
- * current. In `meet` threads wait for the context before there is any work, and go on while it
- * comes.
+ * not fit. `room` says for how many clusters the streams have room, and blocks the device, `edge`
+ * what becomes of one behind a programmatic edge, `devices` of those of one device while the
+ * context of the other is current. In `meet` threads wait for the context before there is any work,
+ * and go on while it comes.
  */
 #include "client.h"
 #include "partition_gpu.h"
@@ -123,6 +123,23 @@ static int room_in(CUstream stream)
 	return clusters;
 }
 
+/* With as many blocks as all SMs hold at a time a cooperative launch is one that may be. */
+static void say_grid(void)
+{
+	CUdeviceptr seen = gpu.seen;
+	int grid, block, grid_by_flags;
+
+	must(cuOccupancyMaxPotentialBlockSize(&grid, &block, gpu.census, NULL, 0, 0), "grid");
+	must(cuOccupancyMaxPotentialBlockSizeWithFlags(
+		     &grid_by_flags, &block, gpu.census, NULL, 0, 0, 0),
+		"grid");
+	say("grid %d %d", grid, grid_by_flags);
+	say("launch %d", (int)cuLaunchCooperativeKernel(gpu.census, (unsigned)grid, 1, 1,
+				 (unsigned)block, 1, 1, 0, NULL, (void *[]){&seen, &cycles}));
+	say("no_grid %d",
+		(int)cuOccupancyMaxPotentialBlockSize(NULL, &block, gpu.census, NULL, 0, 0));
+}
+
 static void room(void)
 {
 	CUstream made;
@@ -132,6 +149,7 @@ static void room(void)
 	say("of_thread %d", room_in(CU_STREAM_PER_THREAD));
 	must(cuStreamCreate(&made, CU_STREAM_DEFAULT), "stream");
 	say("made %d", room_in(made));
+	say_grid();
 	say("refused %d", (int)cuOccupancyMaxActiveClusters(&clusters, gpu.census, NULL));
 }
 

@@ -174,14 +174,16 @@ class Refused(Nodes):
         self.assertEqual(self.refused("the driver takes a node that the program puts into a graph "
                                       "for other SMs only", done), bare)
 
-    def test_program_is_told_for_how_many_clusters_there_is_room(self):
+    def test_program_is_told_for_how_many_clusters_and_blocks_there_is_room(self):
         """Two blocks to an SM, and eights of SMs."""
         with machine() as one:
             bare = self.said(one, "room", program="partition_odd")
             confined = self.said(one, "room", limits=limits("25%"), program="partition_odd")
-        self.assertEqual(bare, {"legacy": "32 32", "of_thread": "32", "made": "32", "refused": "1"})
+        same = {"launch": "0", "no_grid": "1", "refused": "1"}
+        self.assertEqual(bare, {"legacy": "32 32", "of_thread": "32", "made": "32",
+                                "grid": "264 264"} | same)
         self.assertEqual(confined, {"legacy": "8 8", "of_thread": "8", "made": "8",
-                                    "refused": "1"})
+                                    "grid": "64 64"} | same)
 
     def test_driver_that_tells_no_captured_node_leaves_one_only(self):
         with machine() as one:
