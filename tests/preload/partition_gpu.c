@@ -17,7 +17,7 @@ static const char image[] = ".version 7.0\n"
 			    ".visible .entry mark_short(.param .u64 a, .param .u32 b)\n"
 			    "{ ret; }\n";
 
-void open_gpu(struct gpu *gpu, int device)
+void load_gpu(struct gpu *gpu, int device)
 {
 	CUmodule module;
 
@@ -27,6 +27,11 @@ void open_gpu(struct gpu *gpu, int device)
 	must(cuModuleGetFunction(&gpu->census, module, "cuslice_census"), "census");
 	must(cuModuleGetFunction(&gpu->slow, module, "busy"), "busy");
 	must(cuModuleGetFunction(&gpu->mark, module, "mark_short"), "mark");
+}
+
+void open_gpu(struct gpu *gpu, int device)
+{
+	load_gpu(gpu, device);
 	must(cuMemAlloc_v2(&gpu->seen, SM_WORDS * 4), "memory");
 	must(cuMemsetD8_v2(gpu->seen, 0, SM_WORDS * 4), "clear");
 }

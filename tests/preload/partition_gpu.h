@@ -16,7 +16,10 @@ struct gpu {
 	CUdeviceptr seen;
 };
 
-/* In the device's primary context, which becomes current. */
+/* Brings no work: in the device's primary context, which becomes current. */
+void load_gpu(struct gpu *gpu, int device);
+
+/* The same, and what the kernels note is cleared. */
 void open_gpu(struct gpu *gpu, int device);
 
 /* The same of device 0, with cuInit(). */

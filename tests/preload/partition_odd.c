@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_odd older | one | cluster | room | edge | devices | meet
+ * usage: client_partition_odd older | one | cluster | room | edge | devices | early | meet
  *
  * Nodes and calls that come where they are not expected. `older` says what becomes of nodes where
  * the driver may lack newer functions, `one` of a single one, `cluster` of one whose cluster may
  * not fit. `room` says for how many clusters the streams have room, and blocks the device, `edge`
  * what becomes of one behind a programmatic edge, `devices` of those of one device while the
- * context of the other is current. In `meet` threads wait for the context before there is any work,
- * and go on while it comes.
+ * context of the other is current, `early` before their own has had work. In `meet` threads wait
+ * for the context before there is any work, and go on while it comes.
  */
 #include "client.h"
 #include "partition_gpu.h"
@@ -195,6 +195,28 @@ static void devices(void)
 	}
 }
 
+/* The same before the second device has had any work, and with it a partition. */
+static void early(void)
+{
+	struct gpu gpus[2];
+	CUDA_KERNEL_NODE_PARAMS_v2 params;
+	CUgraph graph;
+	CUgraphNode node;
+
+	must(cuInit(0), "cuInit");
+	open_gpu(&gpus[0], 0);
+	load_gpu(&gpus[1], 1);
+	gpu = gpus[1];
+	must(cuMemAlloc_v2(&gpu.seen, 512), "memory");
+	params = of_function();
+	must(cuCtxSetCurrent(gpus[0].primary), "current");
+	graph = make_graph();
+	CUresult result = cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &params);
+	must(cuCtxSetCurrent(gpus[1].primary), "current");
+	must(cuMemsetD8_v2(gpu.seen, 0, 512), "clear");
+	say_answer("early", result, graph);
+}
+
 static _Atomic bool is_over;
 static _Atomic unsigned long waited;
 
@@ -245,6 +267,10 @@ int main(int argc, char *argv[])
 	}
 	if (strcmp(what, "devices") == 0) {
 		devices();
+		return 0;
+	}
+	if (strcmp(what, "early") == 0) {
+		early();
 		return 0;
 	}
 	gpu = begin();

@@ -56,6 +56,18 @@ class Confined(Nodes):
                 self.assertEqual(said, {"answer_other": "0", "nodes_other": "1", "other": "64",
                                         "told_0": "132" if lacking else "32", "told_1": "64"})
 
+    def test_function_of_a_device_without_work_gets_out_beside_one_without_share(self):
+        """A way out that docs/partition.md tells of: whoever closes it changes both."""
+        out = {"answer_early": "0", "nodes_early": "1", "early": "132"}
+        with machine(devices="2") as one:
+            said = self.said(one, "early", limits={"COMPUTE_1": "50%", "MECHANISM": "sm"},
+                             program="partition_odd")
+            done = self.start(one, "early", limits={"COMPUTE_0": "25%", "COMPUTE_1": "50%",
+                                                    "MECHANISM": "sm"}, program="partition_odd")
+        self.assertEqual(said, out)
+        self.assertEqual(done.stderr.count("for other SMs only"), 2, done.stderr)
+        self.assertEqual(harness.fields(done.stdout), out)
+
     def test_function_that_no_device_takes_gives_up_all_of_them(self):
         with machine(devices="2") as one:
             one.simgpu("fail", "cuStreamBeginCaptureToGraph", "801", "1000000")
