@@ -229,6 +229,29 @@ void governor_look_again(void)
 	}
 }
 
+static bool is_default(CUstream stream)
+{
+	return stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD;
+}
+
+/* The device that does the work: the stream's, of which a copy, a memset or a graph need not be
+ * launched in its context. */
+static bool find_device(CUstream stream, CUdevice *ret_device)
+{
+	CUcontext current = NULL, context;
+
+	if (driver.cuCtxGetDevice(ret_device) != CUDA_SUCCESS)
+		return false;
+	if (atomic_load_explicit(&device_count, memory_order_relaxed) == 1 || is_default(stream) ||
+		driver.cuCtxGetCurrent(&current) != CUDA_SUCCESS ||
+		driver.cuStreamGetCtx(stream, &context) != CUDA_SUCCESS || context == current ||
+		driver.cuCtxPushCurrent_v2(context) != CUDA_SUCCESS)
+		return true;
+	bool is_known = driver.cuCtxGetDevice(ret_device) == CUDA_SUCCESS;
+	driver.cuCtxPopCurrent_v2(&context);
+	return is_known;
+}
+
 void governor_wait(const struct command *command, struct ticket *ret_ticket)
 {
 	CUcontext context = NULL;
@@ -236,7 +259,7 @@ void governor_wait(const struct command *command, struct ticket *ret_ticket)
 	uint64_t now_ns;
 
 	*ret_ticket = (struct ticket){.stream = command->stream};
-	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
+	if (!find_device(command->stream, &device) || !slice_exists(device))
 		return;
 	watch_tell();
 	struct device *dev = &devices[device];

@@ -6,8 +6,9 @@
  * Many at once, on all devices. `threads`: COUNT threads work for a second, each in one of CONTEXTS
  * (1) of a device, one half on the stream of the thread and the other on one of its own of
  * some priority, with kernels, graphs, memsets and copies. `together`: COUNT cooperative launches
- * on all devices, each waited for. Says of each device how long that took and what was billed:
- * `device N WALL BILLED`, in ns.
+ * on all devices, each waited for. `elsewhere`: COUNT memsets, copies and graphs on each device,
+ * while the context of the last one is current. Says of each device how long that took and what was
+ * billed: `device N WALL BILLED`, in ns.
  */
 #include "client.h"
 
@@ -107,10 +108,9 @@ static void work_once(const struct worker *worker, unsigned i)
 	}
 }
 
-static void *work(void *argument)
+/* Its context stays current. */
+static void prepare(struct worker *worker)
 {
-	struct worker *worker = argument;
-
 	must(cu.cuCtxSetCurrent(worker->place->context), "cuCtxSetCurrent");
 	must(cu.cuMemAlloc_v2(&worker->dst, BYTES), "cuMemAlloc");
 	must(cu.cuMemAlloc_v2(&worker->src, BYTES), "cuMemAlloc");
@@ -120,6 +120,13 @@ static void *work(void *argument)
 			     &worker->stream, CU_STREAM_NON_BLOCKING, -(int)(worker->number % 6)),
 			"cuStreamCreateWithPriority");
 	worker->exec = make_graph(worker);
+}
+
+static void *work(void *argument)
+{
+	struct worker *worker = argument;
+
+	prepare(worker);
 	unsigned long long until_ns = now_ns() + SPAN_NS;
 	for (unsigned i = 0; now_ns() < until_ns; i++) {
 		work_once(worker, i);
@@ -143,6 +150,24 @@ static void work_by_threads(unsigned count)
 	}
 	for (unsigned i = 0; i < count; i++)
 		pthread_join(workers[i].thread, NULL);
+}
+
+/* Memsets, copies and graphs go to streams of devices that are not current, too. */
+static void work_elsewhere(unsigned count)
+{
+	struct worker workers[MAX_DEVICES] = {0};
+
+	for (int d = 0; d < device_count; d++) {
+		workers[d].place = &places[d][0];
+		workers[d].number = 4; /* has a stream of its own */
+		prepare(&workers[d]);
+	}
+	for (unsigned k = 0; k < count; k++) {
+		for (int d = 0; d < device_count; d++)
+			work_once(&workers[d], 1 + k % 3);
+		for (int d = 0; d < device_count; d++)
+			must(cu.cuStreamSynchronize(workers[d].stream), "synchronize");
+	}
 }
 
 static void launch_together(unsigned count)
@@ -189,8 +214,10 @@ int main(int argc, char *argv[])
 		work_by_threads(count);
 	else if (strcmp(how, "together") == 0)
 		launch_together(count);
+	else if (strcmp(how, "elsewhere") == 0)
+		work_elsewhere(count);
 	else
-		must_be(false, "threads or together");
+		must_be(false, "threads, together or elsewhere");
 	close_gpu(now_ns() - begin_ns);
 	return 0;
 }
