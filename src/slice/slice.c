@@ -258,6 +258,21 @@ static enum state apply(unsigned count, const struct config_device identities[],
 	return is_fatal ? REFUSED : FAILED;
 }
 
+/* What the program wished while limits were set. Whoever wishes says so first and then looks
+ * whether the devices are known, and here it is the other way round: so one of the two sees to it.
+ */
+static void heed_wishes(void)
+{
+	for (unsigned i = 0; i < atomic_load(&slice_device_count); i++) {
+		uint64_t bytes = wished_bytes(i);
+		uint32_t ppm = wished_share(i);
+		if (bytes != LEDGER_UNLIMITED)
+			ledger_tighten_quota(i, bytes);
+		if (ppm != PPM_WHOLE)
+			share_tighten(i, ppm);
+	}
+}
+
 /* The devices are identified before the lock is taken. That may ask the loader, and a thread that
  * has the loader's lock may wait for ours, in a constructor that uses CUDA. Of several threads
  * that come here at a time each identifies them, and one applies. */
@@ -271,15 +286,16 @@ static void resolve(void)
 		return;
 	const char *reason = identify_devices((unsigned)count, identities);
 	lock_take(resolve_lock);
-	if (atomic_load_explicit(&state, memory_order_relaxed) == UNRESOLVED)
-		atomic_store_explicit(
-			&state, apply((unsigned)count, identities, reason), memory_order_release);
+	if (atomic_load_explicit(&state, memory_order_relaxed) == UNRESOLVED) {
+		atomic_store(&state, apply((unsigned)count, identities, reason));
+		heed_wishes();
+	}
 	lock_drop(resolve_lock);
 }
 
 bool slice_resolve(void)
 {
-	/* acquire: pairs with the release in resolve() */
+	/* acquire: pairs with the store in resolve() */
 	enum state now = atomic_load_explicit(&state, memory_order_acquire);
 
 	if (likely(now != UNRESOLVED))
