@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -96,18 +95,6 @@ static uint64_t look_at_all(void)
 	return next_ns > SHORTEST_NS ? next_ns : SHORTEST_NS;
 }
 
-/* Nothing of ours is opened as standard error: what says there what it has to say, as libc does
- * before it ends a program, would write it into a segment. What stands there instead takes nothing,
- * and keeps no file system busy. */
-static void take_standard_numbers(void)
-{
-	int fd;
-
-	do
-		fd = epoll_create1(EPOLL_CLOEXEC);
-	while (fd >= 0 && fd < STDERR_FILENO);
-}
-
 /* Where there is no own table each descriptor is there for a moment, with CLOEXEC; a child that is
  * forked in that moment by another thread, and executes nothing, keeps it. */
 static void *run(void *unused)
@@ -117,8 +104,6 @@ static void *run(void *unused)
 	(void)unused;
 	prctl(PR_SET_NAME, "cuslice");
 	helper->has_own_table = syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE) == 0;
-	if (helper->has_own_table)
-		take_standard_numbers();
 	for (;;) {
 		/* acquire: pairs with the wake in ask() */
 		uint32_t asked = atomic_load_explicit(&helper->asked, memory_order_acquire);

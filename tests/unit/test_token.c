@@ -5,7 +5,6 @@
  */
 #include "unit.h"
 #include "base/clock.h"
-#include "group/helper.h"
 #include "token/token.h"
 #include "token/token_view.h"
 
@@ -124,37 +123,6 @@ static void file_that_is_no_segment_is_refused(void **state)
 {
 	(void)state;
 	in_a_process(refused);
-}
-
-/* What the thread opens, and what comes of a message there. */
-static void open_and_complain(void *data)
-{
-	struct stat *info = data;
-
-	int fd = open(path, O_RDONLY);
-	MUST(fd > STDERR_FILENO && close(fd) == 0);
-	(void)!write(STDERR_FILENO, "told nobody\n", 12);
-	MUST(fstat(STDERR_FILENO, info) == 0);
-}
-
-static void no_segment_is_standard_error(void)
-{
-	struct segment_header before, after;
-	struct stat info;
-
-	token_name_device(1, path, &request);
-	struct token_seat *seat = join();
-	before = seat->segment->header;
-	MUST(token_join(1) != NULL);
-	helper_do(open_and_complain, &info);
-	after = seat->segment->header;
-	MUST(!S_ISREG(info.st_mode) && memcmp(&before, &after, sizeof(before)) == 0);
-}
-
-static void messages_of_the_thread_go_into_no_segment(void **state)
-{
-	(void)state;
-	in_a_process(no_segment_is_standard_error);
 }
 
 /* The thread has its own descriptors, and begins to count anew. */
@@ -481,7 +449,6 @@ int main(void)
 		cmocka_unit_test(entitlement_survives_packing_and_is_clamped),
 		CASE(member_alone_has_it_all),
 		CASE(file_that_is_no_segment_is_refused),
-		CASE(messages_of_the_thread_go_into_no_segment),
 		CASE(descriptors_of_the_program_are_not_its_file),
 		CASE(one_too_many_comes_in_later),
 		CASE(what_another_version_left_is_replaced),
