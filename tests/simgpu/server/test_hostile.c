@@ -144,8 +144,19 @@ static void ring_that_overflows_loses_nothing(void **state)
 	test_client_close(&client);
 }
 
-/* Sends markers until the server has read none for half a second. Returns how many were sent. */
-static uint64_t flood(struct test_client *client)
+/* False where the server has read nothing for half a second, nor once it has answered another: on a
+ * busy computer it may not have run before. */
+static bool send_patiently(struct test_client *client, const void *packet, size_t size,
+	const struct test_machine *machine)
+{
+	if (send(client->fd, packet, size, 0) == (ssize_t)size)
+		return true;
+	assert_serves_others(machine);
+	return send(client->fd, packet, size, 0) == (ssize_t)size;
+}
+
+/* Sends markers until the server reads no more. Returns how many were sent. */
+static uint64_t flood(struct test_client *client, const struct test_machine *machine)
 {
 	struct wire_request request = {.kind = WIRE_SUBMIT};
 	const struct timeval patience = {.tv_usec = 500000};
@@ -157,7 +168,7 @@ static uint64_t flood(struct test_client *client)
 	do
 		request.op.seq++;
 	while (request.op.seq < 4 * CLIENT_MAX_OUTSTANDING &&
-		send(client->fd, &request, head, 0) == (ssize_t)head);
+		send_patiently(client, &request, head, machine));
 	return request.op.seq - 1;
 }
 
@@ -166,7 +177,7 @@ static void client_that_reads_nothing_is_held_back(void **state)
 	struct test_client client;
 	test_client_open(&client, *state);
 
-	uint64_t sent = flood(&client);
+	uint64_t sent = flood(&client, *state);
 
 	assert_in_range(sent, CLIENT_MAX_OUTSTANDING, 2 * CLIENT_MAX_OUTSTANDING);
 	assert_serves_others(*state);
@@ -179,7 +190,7 @@ static void flood_and_wait(const struct test_machine *machine)
 {
 	struct test_client client;
 	test_client_open(&client, machine);
-	flood(&client);
+	flood(&client, machine);
 }
 
 static void client_that_is_held_back_and_killed_is_forgotten(void **state)
