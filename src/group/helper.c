@@ -9,8 +9,10 @@
 #include "base/wipe.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -95,6 +97,18 @@ static uint64_t look_at_all(void)
 	return next_ns > SHORTEST_NS ? next_ns : SHORTEST_NS;
 }
 
+/* Messages go there, and must not meet a segment that got this number: of this nothing can be
+ * written. By bare system calls, for ThreadSanitizer knows of one table of descriptors only. */
+static void occupy_stderr(void)
+{
+	long fd = syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+
+	if (fd < 0 || fd == STDERR_FILENO)
+		return;
+	syscall(SYS_dup3, fd, STDERR_FILENO, O_CLOEXEC);
+	syscall(SYS_close, fd);
+}
+
 /* Where there is no own table each descriptor is there for a moment, with CLOEXEC; a child that is
  * forked in that moment by another thread, and executes nothing, keeps it. */
 static void *run(void *unused)
@@ -104,6 +118,8 @@ static void *run(void *unused)
 	(void)unused;
 	prctl(PR_SET_NAME, "cuslice");
 	helper->has_own_table = syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE) == 0;
+	if (helper->has_own_table)
+		occupy_stderr();
 	for (;;) {
 		/* acquire: pairs with the wake in ask() */
 		uint32_t asked = atomic_load_explicit(&helper->asked, memory_order_acquire);
