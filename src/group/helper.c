@@ -97,16 +97,19 @@ static uint64_t look_at_all(void)
 	return next_ns > SHORTEST_NS ? next_ns : SHORTEST_NS;
 }
 
-/* Messages go there, and must not meet a segment that got this number: of this nothing can be
- * written. By bare system calls, for ThreadSanitizer knows of one table of descriptors only. */
+/* Messages go there, and must not meet a segment that got this number: to this nothing can be
+ * written. ThreadSanitizer knows of one table only, and would take our next number for a race with
+ * the program's file of that number. */
 static void occupy_stderr(void)
 {
-	long fd = syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+#ifndef __SANITIZE_THREAD__
+	int fd = epoll_create1(EPOLL_CLOEXEC);
 
 	if (fd < 0 || fd == STDERR_FILENO)
 		return;
-	syscall(SYS_dup3, fd, STDERR_FILENO, O_CLOEXEC);
-	syscall(SYS_close, fd);
+	dup3(fd, STDERR_FILENO, O_CLOEXEC);
+	close(fd);
+#endif
 }
 
 /* Where there is no own table each descriptor is there for a moment, with CLOEXEC; a child that is

@@ -43,12 +43,14 @@ static void messages_meet_no_file(void **state)
 	if (!seen.has_own_table)
 		skip(); /* Linux before 5.9 */
 	assert_false(seen.sees_ours);
+#ifndef __SANITIZE_THREAD__ /* see occupy_stderr() */
 	for (unsigned i = 0; i < FILES; i++) {
 		assert_true(seen.opened[i] >= 0);
 		assert_int_not_equal(seen.opened[i], STDERR_FILENO);
 	}
 	assert_int_equal(seen.written, -1);
 	assert_int_equal(seen.written_errno, EINVAL);
+#endif
 	close(ours);
 }
 
