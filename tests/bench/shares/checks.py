@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import plot
 import report
 from machine import Failed, TooLittle
+from stalls import Stalls
 
 TABLE_HEAD = ["| suite | case | what | target | measured | |", "|---|---|---|---|---:|---|"]
 LEGEND = """\
@@ -17,8 +18,12 @@ is measured of several tenants is measured while all of them are at work. [testi
 suite does.
 
 The last column says *ok*, or that the target is missed. *2nd try*: a claim of the case had been missed and the whole case
-was measured once more; what the first try gave is told.
+was measured once more; what the first try gave is told. More tries than two there are only where the computer was seen to
+stand still meanwhile, as a virtual one does when its host serves others.
 """
+
+MOST_TRIES = 5
+ORDINALS = {2: "2nd", 3: "3rd"}
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Check:
     case: str = ""
     suite: str = ""
     first_try: float | None = None
+    tries: int = 1
 
     def text(self):
         return f"{self.measured:.2f} {self.unit}"
@@ -38,7 +44,8 @@ class Check:
     def remark(self):
         words = "**missed**" if self.is_missed else "ok"
         if self.first_try is not None:
-            words += f", 2nd try: was {self.first_try:.2f}"
+            ordinal = ORDINALS.get(self.tries, f"{self.tries}th")
+            words += f", {ordinal} try: was {self.first_try:.2f}"
         return words
 
 
@@ -88,15 +95,20 @@ def failure_of(failed):
     return Check(f"not measured: {text}", "is measured", 0, "", True)
 
 
-def measure_case(measure, is_repeated=True):
-    """One that misses is measured once more, and says so: the machine is shared with others."""
-    found = measure_patiently(measure)
-    if not is_repeated or not any(check.is_missed for check in found):
-        return found
-    first = {check.what: check.measured for check in found}
-    found = measure_patiently(measure)
+def measure_case(measure, is_repeated=True, stalls=Stalls):
+    """One that misses is measured once more, and says so: the machine is shared with others. It is
+    measured again as long as the computer stands still meanwhile, a few times."""
+    first, tries = {}, 0
+    while True:
+        with stalls() as seen:
+            found = measure_patiently(measure)
+        tries += 1
+        if not is_repeated or not any(check.is_missed for check in found) or \
+                tries == MOST_TRIES or (tries > 1 and not seen.stood_still()):
+            break
+        first = first or {check.what: check.measured for check in found}
     for check in found:
-        check.first_try = first.get(check.what)
+        check.first_try, check.tries = first.get(check.what), tries
     return found
 
 

@@ -4,12 +4,14 @@
 #
 # The figures and the verdict, from traces that are made up.
 import argparse
+import time
 import unittest
 
 import cells
 import checks
 import figures
 import machine
+import stalls
 from figures import NS_PER_MS, Trace
 
 MS = NS_PER_MS
@@ -185,6 +187,33 @@ class Claims(unittest.TestCase):
         uses = [50.0]
         found = checks.measure_case(lambda: [checks.within("use", uses.pop(0), 50, 2)])
         self.assertEqual(found[0].remark(), "ok")
+
+
+    def test_measured_again_while_the_computer_stands_still(self):
+        class Stopped(stalls.Stalls):
+            def look(self):
+                self.note(0.5)
+
+        def use_of(values, seen=Stopped):
+            return checks.measure_case(lambda: [checks.within("use", values.pop(0), 50, 2)],
+                                       stalls=seen)[0].remark()
+
+        self.assertEqual(use_of([45.0, 44.0, 50.0]), "ok, 3rd try: was 45.00")
+        self.assertEqual(use_of([45.0] * 4 + [50.0]), "ok, 5th try: was 45.00")
+        self.assertEqual(use_of([45.0] * 5 + [50.0]), "**missed**, 5th try: was 45.00")
+        self.assertEqual(use_of([50.0]), "ok")
+
+    def test_what_is_a_stall(self):
+        seen = stalls.Stalls()
+        for _ in range(1000):
+            seen.note(0.002)
+        seen.note(0.015)
+        self.assertFalse(seen.stood_still())
+        seen.note(0.011)
+        self.assertTrue(seen.stood_still())
+        with stalls.Stalls() as seen:
+            time.sleep(0.05)
+        self.assertGreaterEqual(seen.late_s, 0)
 
 
 class Cells(unittest.TestCase):
