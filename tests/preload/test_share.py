@@ -17,33 +17,32 @@ class Share(harness.Case):
         print(f"{how} {limits}: {percent:.2f} %")
         return percent
 
+    def assert_used(self, least, most, *run, **settings):
+        """Measured once more where it misses: the computer is shared with others."""
+        percent = self.percent_used(*run, **settings)
+        if not least < percent < most:
+            percent = self.percent_used(*run, **settings)
+        self.assertGreater(percent, least)
+        self.assertLess(percent, most)
+
     def test_quarter_is_a_quarter(self):
         for how in ("sync", "queue", "streams", "graph"):
             with self.subTest(how):
-                percent = self.percent_used(how, 1500, {"COMPUTE": "25%"})
-                self.assertGreater(percent, 22)
-                self.assertLess(percent, 28)
+                self.assert_used(22, 28, how, 1500, {"COMPUTE": "25%"})
 
     def test_threads_have_one_share(self):
         for how in ("threads", "own"):
             with self.subTest(how):
-                percent = self.percent_used(how, 2000, {"COMPUTE": "25%"},
-                                            **{"kernel.busy": "100us"})
-                self.assertGreater(percent, 22)
-                self.assertLess(percent, 28)
+                self.assert_used(22, 28, how, 2000, {"COMPUTE": "25%"}, **{"kernel.busy": "100us"})
 
     # Shares between these, and longer kernels, are for tests/bench/shares.
     def test_shares_of_other_sizes(self):
         for wanted in (5, 80):
             with self.subTest(wanted):
-                percent = self.percent_used("queue", 1500, {"COMPUTE": f"{wanted}%"})
-                self.assertGreater(percent, wanted - 3)
-                self.assertLess(percent, wanted + 3)
+                self.assert_used(wanted - 3, wanted + 3, "queue", 1500, {"COMPUTE": f"{wanted}%"})
 
     def test_short_kernels(self):
-        percent = self.percent_used("queue", 2000, {"COMPUTE": "25%"}, **{"kernel.busy": "50us"})
-        self.assertGreater(percent, 21)
-        self.assertLess(percent, 29)
+        self.assert_used(21, 29, "queue", 2000, {"COMPUTE": "25%"}, **{"kernel.busy": "50us"})
 
     def test_no_share_is_all(self):
         for limits in (None, {}, {"COMPUTE": "100%"}):
