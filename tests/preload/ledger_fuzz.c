@@ -15,11 +15,15 @@
 #include "ledger_fuzz.h"
 
 #include <dlfcn.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* A millisecond apart. */
+#define LATE_LOOKS 500
 
 struct fuzz fuzz;
 
@@ -115,15 +119,31 @@ void free_behind(CUdeviceptr address)
 	must(free_it(address), "free behind the library");
 }
 
-/* Whatever streams are about to give back: the machine never has more than is counted. */
+/* NULL, or what is wrong. */
+static const char *find_excess(uint64_t ledger, uint64_t account)
+{
+	if (account + fuzz.imported_bytes > ledger)
+		return "less is counted than there is";
+	if (account > fuzz.quota + fuzz.beyond_bytes)
+		return "more than the quota";
+	return NULL;
+}
+
+/* Whatever streams are about to give back: the machine never has more than is counted. Once a
+ * stream has come past a free, the simulated driver's thread gives the memory back a moment later;
+ * on a busy computer that can be seen, but does not last. */
 static void check_bounds(void)
 {
 	uint64_t ledger = ledger_bytes(), account = account_used() - elsewhere_bytes;
+	const char *excess = find_excess(ledger, account);
 
-	if (account + fuzz.imported_bytes > ledger)
-		mismatch("less is counted than there is", ledger, account, fuzz.held_bytes);
-	if (account > fuzz.quota + fuzz.beyond_bytes)
-		mismatch("more than the quota", ledger, account, fuzz.held_bytes);
+	for (unsigned i = 0; excess != NULL && i < LATE_LOOKS; i++) {
+		poll(NULL, 0, 1);
+		account = account_used() - elsewhere_bytes;
+		excess = find_excess(ledger, account);
+	}
+	if (excess != NULL)
+		mismatch(excess, ledger, account, fuzz.held_bytes);
 }
 
 /* What has come back by itself shows when it is asked for. */
