@@ -13,9 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As partition.c needs it: green contexts with streams. */
-#define OLDEST_DRIVER 12050
-
 /* The driver's functions, by their names in libcuda. */
 struct asked_driver {
 	__typeof__(cuInit) *init;
@@ -34,7 +31,7 @@ struct gpu {
 	struct partition_choice choice;
 };
 
-/* Names that no older driver lacks but the last; it is asked without. */
+/* NULL, or why it cannot be asked. An older one tells no resource, and is asked without. */
 static const char *find_functions(void *library, struct asked_driver *ret_driver)
 {
 	const struct {
@@ -70,7 +67,7 @@ static const char *open_driver(struct asked_driver *ret_driver)
 	if (reason != NULL)
 		return reason;
 	(void)ret_driver->get_version(&version);
-	if (version < OLDEST_DRIVER)
+	if (version < PARTITION_OLDEST_DRIVER)
 		return "the driver is older than CUDA 12.5, and has none; time keeps the share";
 	unsetenv("CUDA_VISIBLE_DEVICES");
 	if (setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 1) != 0 ||
@@ -181,15 +178,13 @@ void explain_partition_print(const struct config *config)
 
 static void json_gpu(const struct gpu *gpu)
 {
-	bool has_one = gpu->choice.sm_count < gpu->sms;
-
 	json_begin(NULL, '{');
 	json_number("gpu", gpu->number);
 	json_string("name", gpu->name);
 	json_number("share_ppm", gpu->ppm);
 	json_number("sms", gpu->choice.sm_count);
 	json_number("of_sms", gpu->sms);
-	json_number("duty_ppm", has_one ? gpu->choice.duty_ppm : gpu->ppm);
+	json_number("duty_ppm", gpu->choice.duty_ppm);
 	json_number("waves", gpu->choice.waves);
 	json_end('}');
 }

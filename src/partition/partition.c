@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "hooks/capture_mode.h"
 #include "partition/lanes.h"
+#include "partition/rules.h"
 #include "partition/self_test.h"
 #include "partition/streams.h"
 
@@ -59,7 +60,8 @@ bool partition_is_possible(void)
 		if (needed[i] == driver_absent())
 			return false;
 	}
-	return driver_real.cuDriverGetVersion(&version) == CUDA_SUCCESS && version >= 12050;
+	return driver_real.cuDriverGetVersion(&version) == CUDA_SUCCESS &&
+	       version >= PARTITION_OLDEST_DRIVER;
 }
 
 void partition_wish(unsigned device, unsigned sm_count, const struct partition_keeper *keeper)

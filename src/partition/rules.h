@@ -7,6 +7,9 @@
 #include "driver/cuda_api.h"
 #include "partition/choose.h"
 
+/* CUDA 12.5 is the first with streams of green contexts. */
+#define PARTITION_OLDEST_DRIVER 12050
+
 /* The driver's functions that say in which sizes a device can be partitioned. */
 struct partition_oracle {
 	__typeof__(cuDeviceGetAttribute) *get_attribute;

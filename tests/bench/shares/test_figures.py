@@ -4,6 +4,7 @@
 #
 # The figures and the verdict, from traces that are made up.
 import argparse
+import sys
 import time
 import unittest
 
@@ -211,9 +212,17 @@ class Claims(unittest.TestCase):
         self.assertFalse(seen.stood_still())
         seen.note(0.011)
         self.assertTrue(seen.stood_still())
+
+    def test_sees_that_it_could_not_run(self):
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         with stalls.Stalls() as seen:
-            time.sleep(0.05)
-        self.assertGreaterEqual(seen.late_s, 0)
+            time.sleep(0.02)
+            sys.setswitchinterval(10)  # the interpreter is ours until we sleep
+            begun_s = time.monotonic()
+            while time.monotonic() - begun_s < 0.2:
+                pass
+        self.assertTrue(seen.stood_still())
+        self.assertFalse(seen.thread.is_alive())
 
 
 class Cells(unittest.TestCase):
