@@ -8,6 +8,12 @@
 
 #include "driver/driver.h"
 
+/* The current context's. */
+static inline bool stream_is_default(CUstream stream)
+{
+	return stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD;
+}
+
 /* False where the stream is not to be touched: it captures, or is the legacy stream while another
  * captures, and an event would become part of the graph; or there is no context, which is the
  * driver's to refuse. */
@@ -18,7 +24,7 @@ static inline bool stream_find_context(CUstream stream, CUcontext *ret_context)
 	if (driver.cuStreamIsCapturing(stream, &capturing) != CUDA_SUCCESS ||
 		capturing != CU_STREAM_CAPTURE_STATUS_NONE)
 		return false;
-	if (stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
+	if (stream_is_default(stream))
 		return driver.cuCtxGetCurrent(ret_context) == CUDA_SUCCESS && *ret_context != NULL;
 	return driver.cuStreamGetCtx(stream, ret_context) == CUDA_SUCCESS;
 }

@@ -229,11 +229,6 @@ void governor_look_again(void)
 	}
 }
 
-static bool is_default(CUstream stream)
-{
-	return stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD;
-}
-
 /* The device that does the work: the stream's, of which a copy, a memset or a graph need not be
  * launched in its context. */
 static bool find_device(CUstream stream, CUdevice *ret_device)
@@ -242,8 +237,8 @@ static bool find_device(CUstream stream, CUdevice *ret_device)
 
 	if (driver.cuCtxGetDevice(ret_device) != CUDA_SUCCESS)
 		return false;
-	if (atomic_load_explicit(&device_count, memory_order_relaxed) == 1 || is_default(stream) ||
-		driver.cuCtxGetCurrent(&current) != CUDA_SUCCESS ||
+	if (atomic_load_explicit(&device_count, memory_order_relaxed) == 1 ||
+		stream_is_default(stream) || driver.cuCtxGetCurrent(&current) != CUDA_SUCCESS ||
 		driver.cuStreamGetCtx(stream, &context) != CUDA_SUCCESS || context == current ||
 		driver.cuCtxPushCurrent_v2(context) != CUDA_SUCCESS)
 		return true;

@@ -4,6 +4,7 @@
  * Stream-ordered memory and its pools.
  */
 #include "driver/driver.h"
+#include "driver/stream_context.h"
 #include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
 #include "hooks/pools.h"
@@ -57,7 +58,7 @@ static bool find_device(CUstream stream, CUdevice *ret_device)
 {
 	CUcontext context, current;
 
-	if (stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
+	if (stream_is_default(stream))
 		return driver.cuCtxGetDevice(ret_device) == CUDA_SUCCESS;
 	if (driver.cuStreamGetCtx(stream, &context) != CUDA_SUCCESS)
 		return false;
