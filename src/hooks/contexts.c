@@ -60,12 +60,15 @@ bool contexts_begin(CUdevice device, struct context_charge *ret_charge)
 static bool read_taken(const struct context_charge *charge, const struct reservation *reserved,
 	uint64_t *ret_bytes)
 {
-	if (reconcile_read(reserved->device, ret_bytes) &&
+	enum reconcile_answer answer = reconcile_read(reserved->device, ret_bytes);
+
+	if (answer == RECONCILE_TOLD &&
 		(*ret_bytes + reserved->bytes > 0 || process_figure_is_listed(reserved->device))) {
 		*ret_bytes += reserved->bytes;
 		return true;
 	}
-	return footprint_drop(&charge->footprint, ret_bytes) && *ret_bytes <= PLAUSIBLE_BYTES;
+	return answer != RECONCILE_MOVES && footprint_drop(&charge->footprint, ret_bytes) &&
+	       *ret_bytes <= PLAUSIBLE_BYTES;
 }
 
 /* While other threads take memory, what was taken is not the context's alone: then it is as
@@ -76,9 +79,13 @@ static uint64_t measure(const struct context_charge *charge, const struct reserv
 	uint64_t bytes, known = expect(device);
 
 	if (!footprint_is_steady(&charge->footprint))
-		return known > 0 || !reconcile_read(device, &bytes) ? known
-								    : bytes + reserved->bytes;
+		return known > 0 || reconcile_read(device, &bytes) != RECONCILE_TOLD
+			       ? known
+			       : bytes + reserved->bytes;
 	if (!read_taken(charge, reserved, &bytes))
+		return known;
+	/* What is about to come back makes it too small. */
+	if (known > 0 && charge->footprint.after.pending_bytes > 0)
 		return known;
 	expect_at_most(device, bytes);
 	if (known == 0 || bytes < known)
@@ -137,7 +144,7 @@ static uint64_t find_bytes(unsigned device)
 {
 	uint64_t bytes, most = expect(device), other = ledger_used_for(device, LEDGER_OTHER);
 
-	if (!reconcile_read(device, &bytes))
+	if (reconcile_read(device, &bytes) != RECONCILE_TOLD)
 		return most;
 	bytes += other;
 	if (most == 0)

@@ -56,7 +56,7 @@ static void read_books(struct footprint *footprint, struct footprint_books *ret_
 		ret_books->give_backs = ledger_give_backs(device);
 		ret_books->held_bytes = ledger_used_here(device);
 		ret_books->is_read = read_free(device, footprint->source, &ret_books->free_bytes);
-		settle_what_came_back(device);
+		ret_books->pending_bytes = settle_what_came_back(device);
 	} while (ledger_give_backs(device) != ret_books->give_backs && ++tries < TRIES);
 }
 
@@ -133,16 +133,20 @@ bool footprint_given(const struct footprint *footprint, uint64_t *ret_bytes)
 
 bool footprint_taken(const struct footprint *footprint, uint64_t *ret_bytes)
 {
+	enum reconcile_answer answer = RECONCILE_NOT_TOLD;
 	uint64_t unaccounted;
 
 	if (!footprint_drop(footprint, ret_bytes))
 		return false;
-	if (!footprint_is_steady(footprint)) {
+	bool is_steady = footprint_is_steady(footprint);
+	if (is_steady && *ret_bytes > 0)
+		answer = reconcile_read(footprint->device, &unaccounted);
+	bool is_told = is_steady && answer != RECONCILE_MOVES;
+	if (!is_told || footprint->after.pending_bytes > 0)
 		reconcile_soon(footprint->device);
+	if (!is_told)
 		return false;
-	}
-	if (*ret_bytes > 0 && reconcile_read(footprint->device, &unaccounted) &&
-		unaccounted < *ret_bytes)
+	if (answer == RECONCILE_TOLD && unaccounted < *ret_bytes)
 		*ret_bytes = unaccounted;
 	return true;
 }

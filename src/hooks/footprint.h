@@ -23,6 +23,7 @@ struct footprint {
 		uint64_t free_bytes; /* as the source tells it */
 		uint64_t held_bytes; /* by the ledger */
 		uint64_t give_backs;
+		uint64_t pending_bytes; /* freed in stream order, and perhaps back */
 	} before, after;
 	bool is_quiet;      /* nothing was in flight before */
 	bool was_disturbed; /* by another thread, up to footprint_lock() */
@@ -57,7 +58,9 @@ bool footprint_drop(const struct footprint *footprint, uint64_t *ret_bytes) MUST
 bool footprint_given(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
 
 /* What it has dropped by, but not more than what the driver's own figure leaves unaccounted for.
- * False also where the measurement is not steady: it is left to the reconciling, soon. */
+ * Where frees in stream order are under way it is too small by what is back already, and the
+ * reconciling is to find that soon. To that all is left, and false returned, where the measurement
+ * is not steady, or those frees keep the figure from telling. */
 bool footprint_taken(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
 
 #endif

@@ -12,6 +12,8 @@
 /* The least part of the quota to go on before the next reading. */
 #define LEAST_STEP 16
 #define TRIES      4
+/* Readings in a row, at one allocation each, while frees in stream order make them doubtful. */
+#define MOST_DOUBTS 8
 
 _Atomic uint64_t *reconcile_thresholds;
 
@@ -20,6 +22,7 @@ static struct reconcile_state {
 	_Atomic uint64_t thresholds[LEDGER_MAX_DEVICES];
 	struct reconcile_device {
 		atomic_bool is_reading;
+		unsigned doubts;          /* of who is reading */
 		_Atomic uint64_t next_ns; /* when the last reading becomes stale */
 		_Atomic uint64_t holders; /* threads that are about to charge what they found */
 		_Atomic uint64_t resumed; /* how often one of them was done */
@@ -78,38 +81,46 @@ static uint64_t other_bytes(unsigned device)
 	return ledger_used_for(device, LEDGER_OTHER);
 }
 
+struct reading {
+	uint64_t driver_bytes, ledger_bytes; /* without other */
+	uint64_t pending_bytes;              /* of the ledger's; the driver's may not have them */
+};
+
 /* The ledger is never behind the driver (ledger_used_here()), unless bytes came back meanwhile.
  * What is reserved and not taken yet makes the result too small, never too large; so would what had
  * come back by itself before. */
-static bool read_beyond(unsigned device, uint64_t *ret_driver, uint64_t *ret_ledger)
+static enum reconcile_answer read_beyond(unsigned device, struct reading *ret_reading)
 {
 	for (unsigned i = 0; i < TRIES; i++) {
 		uint64_t give_backs = ledger_give_backs(device);
-		if (!process_figure_read(device, ret_driver))
-			return false;
+		if (!process_figure_read(device, &ret_reading->driver_bytes))
+			return RECONCILE_NOT_TOLD;
 		/* In this order: what is charged as other in between is too much, not too little.
 		 */
 		uint64_t other = other_bytes(device);
-		*ret_ledger = ledger_used_here(device) - other;
-		settle_what_came_back(device);
+		ret_reading->ledger_bytes = ledger_used_here(device) - other;
+		ret_reading->pending_bytes = settle_what_came_back(device);
 		if (ledger_give_backs(device) == give_backs)
-			return true;
+			return RECONCILE_TOLD;
 	}
-	return false;
+	return RECONCILE_MOVES;
 }
 
-bool reconcile_read(unsigned device, uint64_t *ret_bytes)
+enum reconcile_answer reconcile_read(unsigned device, uint64_t *ret_bytes)
 {
-	uint64_t driver_bytes, ledger_bytes;
+	struct reading reading;
+	enum reconcile_answer answer = read_beyond(device, &reading);
 
-	if (!read_beyond(device, &driver_bytes, &ledger_bytes))
-		return false;
-	ledger_bytes -= smaller(ledger_bytes, ledger_used_for(device, LEDGER_IMPORT));
-	if (driver_bytes < ledger_bytes)
-		return false;
-	uint64_t beyond = driver_bytes - ledger_bytes, other = other_bytes(device);
+	if (answer != RECONCILE_TOLD)
+		return answer;
+	uint64_t driver = reading.driver_bytes, ledger = reading.ledger_bytes;
+	ledger -= smaller(ledger, ledger_used_for(device, LEDGER_IMPORT));
+	if (driver < ledger)
+		return ledger - driver <= reading.pending_bytes ? RECONCILE_MOVES
+								: RECONCILE_NOT_TOLD;
+	uint64_t beyond = driver - ledger, other = other_bytes(device);
 	*ret_bytes = beyond > other ? beyond - other : 0;
-	return true;
+	return RECONCILE_TOLD;
 }
 
 static void settle_other(struct reconcile_device *at, unsigned device, uint64_t bytes)
@@ -155,31 +166,43 @@ static uint64_t threshold_beyond(unsigned device, uint64_t used)
 	return used + step;
 }
 
-static void read_and_charge(unsigned device)
+/* Returns false where the reading may be too small by what was freed in stream order. */
+static bool read_and_charge(unsigned device)
 {
 	uint64_t resumed = atomic_load(&reconciled->devices[device].resumed);
-	uint64_t driver_bytes, ledger_bytes;
+	struct reading reading;
 
 	if (ledger_quota(device) == LEDGER_UNLIMITED ||
-		!read_beyond(device, &driver_bytes, &ledger_bytes))
-		return;
-	charge_other(
-		device, driver_bytes > ledger_bytes ? driver_bytes - ledger_bytes : 0, resumed);
+		read_beyond(device, &reading) != RECONCILE_TOLD)
+		return true;
+	charge_other(device,
+		reading.driver_bytes - smaller(reading.driver_bytes, reading.ledger_bytes),
+		resumed);
+	return reading.pending_bytes == 0;
 }
 
-/* `bytes` are about to be taken. */
+/* Where somebody wants it to be read soon, it is read until it is not doubtful. */
+static bool is_to_be_read_again(struct reconcile_device *at, bool is_wanted, bool is_certain)
+{
+	at->doubts = is_wanted && !is_certain && at->doubts < MOST_DOUBTS ? at->doubts + 1 : 0;
+	return at->doubts > 0;
+}
+
+/* `bytes` are about to be taken. Who wants another reading while this one is under way gets it. */
 static COLD void reconcile(unsigned device, uint64_t bytes)
 {
 	struct reconcile_device *at = &reconciled->devices[device];
+	_Atomic uint64_t *threshold = &reconcile_thresholds[device];
+	uint64_t untouched = UINT64_MAX;
 
 	if (atomic_exchange_explicit(&at->is_reading, true, memory_order_acquire))
 		return;
-	read_and_charge(device);
+	bool is_wanted = atomic_exchange(threshold, untouched) == 0;
+	bool is_again = is_to_be_read_again(at, is_wanted, read_and_charge(device));
 	/* Where there is no NVML now there will be none. */
 	bool is_absent = process_figure_is_absent();
-	uint64_t threshold = threshold_beyond(device, ledger_used(device) + bytes);
-	atomic_store_explicit(&reconcile_thresholds[device], is_absent ? UINT64_MAX : threshold,
-		memory_order_relaxed);
+	uint64_t next = is_again ? 0 : threshold_beyond(device, ledger_used(device) + bytes);
+	atomic_compare_exchange_strong(threshold, &untouched, is_absent ? UINT64_MAX : next);
 	atomic_store_explicit(&at->next_ns, is_absent ? UINT64_MAX : clock_now_ns() + PERIOD_NS,
 		memory_order_relaxed);
 	atomic_store_explicit(&at->is_reading, false, memory_order_release);

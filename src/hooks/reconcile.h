@@ -39,11 +39,17 @@ static inline void reconcile_before(unsigned device, uint64_t bytes)
 		reconcile_for(device, bytes);
 }
 
+enum reconcile_answer {
+	RECONCILE_TOLD,
+	/* The figure is not known, or is less than the ledger's: then it leaves something out. */
+	RECONCILE_NOT_TOLD,
+	/* Frees in stream order go on, which may be why the figure is less than the ledger's. */
+	RECONCILE_MOVES,
+};
+
 /* Bytes that the driver holds for this process beyond what the ledger has, other included, imports
- * not: the figure may leave them to the process that made them. False
- * where the figure is not known, where it is less than the ledger's (which says that it leaves
- * something out), and where frees go on all the time. */
-bool reconcile_read(unsigned device, uint64_t *ret_bytes) MUST_CHECK;
+ * not: the figure may leave them to the process that made them. Left alone where it is not told. */
+enum reconcile_answer reconcile_read(unsigned device, uint64_t *ret_bytes) MUST_CHECK;
 
 /* In between nothing is charged as other: what a reading finds may be what the caller is about to
  * charge. They nest. */

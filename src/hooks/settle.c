@@ -6,9 +6,11 @@
 #include "hooks/pending_frees.h"
 #include "hooks/pools.h"
 
-void settle_what_came_back(unsigned device)
+uint64_t settle_what_came_back(unsigned device)
 {
-	pending_frees_collect(device);
+	uint64_t pending_bytes = pending_frees_collect(device);
+
 	pools_settle(device);
 	graph_memory_settle(device);
+	return pending_bytes;
 }

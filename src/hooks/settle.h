@@ -8,8 +8,11 @@
 #ifndef CUSLICE_HOOKS_SETTLE_H
 #define CUSLICE_HOOKS_SETTLE_H
 
-/* Makes the ledger agree with what has come back on `device`. Does not wait for the device.
+#include <stdint.h>
+
+/* Makes the ledger agree with what has come back on `device`. Does not wait for the device. Returns
+ * the bytes that were freed in stream order and were not seen to be back: some of them may be.
  * Threads: any; not with the locks of pools, graphs or pending frees. */
-void settle_what_came_back(unsigned device);
+uint64_t settle_what_came_back(unsigned device);
 
 #endif

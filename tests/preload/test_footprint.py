@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 import harness
@@ -110,6 +111,26 @@ class Footprint(Steps):
         self.steps("behind_frees", 512 * MIB,
                    [("loaded", loaded), ("grown", grown), ("second", grown + CONTEXT),
                     ("first", CONTEXT)])
+
+    @harness.needs_nvml
+    def test_neighbours_are_not_charged_to_a_module_while_streams_give_back(self):
+        """The driver has given back already what the ledger still counts, so its figure for this
+        process is less than the ledger's, and tells nothing of what a neighbour took."""
+        freed, loaded = CONTEXT + 2 * MIB + 16 * MIB, CONTEXT + 2 * MIB + MODULE + 512
+        with self.machine(**{"kernel.busy": "200ms"}) as machine, \
+                Talk(machine, "beside_a_free", 512 * MIB, name="footprint") as talk, \
+                Talk(machine, "contexts", 512 * MIB, name="footprint") as neighbour:
+            neighbour.until("first")
+            self.assertEqual(int(talk.until("freed")), freed)
+            self.assertEqual(talk.device()["used"], freed - 16 * MIB + CONTEXT)
+            machine.simgpu("set", "memory_answer_us=1000000000")
+            talk.go_on()
+            time.sleep(0.5)  # the module is being loaded by now
+            neighbour.go_on()
+            neighbour.until("second")
+            machine.simgpu("set", "memory_answer_us=0")
+            self.assertEqual(int(talk.until("loaded")), loaded)
+            self.assertEqual(talk.device()["used"], loaded + 2 * CONTEXT)
 
     def test_imports_are_not_taken_off_what_is_measured(self):
         imported = 2 * MIB
