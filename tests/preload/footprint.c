@@ -522,54 +522,6 @@ static void behind_frees(void)
 	wait_for_test("first");
 }
 
-static atomic_bool has_come, may_go;
-
-static void CUDA_CB block(void *unused)
-{
-	(void)unused;
-	atomic_store(&has_come, true);
-	while (!atomic_load(&may_go))
-		usleep(1000);
-}
-
-/* Memory that has come back by its stream, in a moment in which nobody can see that the stream is
- * so far: what happens after it is told in order, and a host function of another stream, which
- * waits for the same, stands before it. */
-static void free_unseen(CUstream stream, CUstream other)
-{
-	CUmodule module;
-	CUfunction kernel = load_kernel(&cu, &module);
-	CUdeviceptr address;
-	CUevent before;
-
-	must(cu.cuMemAlloc_v2(&address, 16 * MIB), "alloc");
-	must(cu.cuEventCreate(&before, CU_EVENT_DISABLE_TIMING), "cuEventCreate");
-	must(launch(&cu, kernel, stream), "launch");
-	must(cu.cuEventRecord(before, stream), "cuEventRecord");
-	must(cu.cuStreamWaitEvent(other, before, 0), "cuStreamWaitEvent");
-	must(cu.cuLaunchHostFunc(other, block, NULL), "cuLaunchHostFunc");
-	must(cu.cuMemFreeAsync(address, stream), "free");
-	while (!atomic_load(&has_come))
-		usleep(1000);
-}
-
-static void beside_a_free(void)
-{
-	CUstream stream, other;
-	CUmodule module;
-
-	create();
-	must(cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "stream");
-	must(cu.cuStreamCreate(&other, CU_STREAM_NON_BLOCKING), "stream");
-	free_unseen(stream, other);
-	wait_for_test("freed");
-	must(cu.cuModuleLoadData(&module, small_ptx), "load");
-	atomic_store(&may_go, true);
-	must(cu.cuStreamSynchronize(stream), "sync");
-	must(alloc(512), "alloc");
-	wait_for_test("loaded");
-}
-
 /* The driver's figure leaves out what was imported. */
 static void beside_imports(void)
 {
@@ -610,7 +562,6 @@ int main(int argc, char *argv[])
 		{"loads_beside_allocations", loads_beside_allocations},
 		{"contexts_beside_loads", contexts_beside_loads},
 		{"behind_frees", behind_frees},
-		{"beside_a_free", beside_a_free},
 		{"beside_imports", beside_imports},
 	};
 
