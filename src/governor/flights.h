@@ -11,6 +11,7 @@
 #include "base/lock.h"
 #include "governor/bucket.h"
 #include "governor/governor.h"
+#include "governor/line.h"
 #include "governor/meter.h"
 
 #define MAX_CONTEXTS 64  /* metered contexts of one device; more are billed as predicted */
@@ -70,6 +71,8 @@ struct device {
 	unsigned waiting;
 	bucket_word own_words[BUCKET_WORDS]; /* where no group shares a bucket */
 	struct bucket bucket;
+	line_word *line; /* of the group; NULL where no group shares a bucket */
+	struct line_place place;
 	_Atomic int64_t billed_ns;
 
 	int64_t granted_ns;       /* the credit that was given, of which the rest was spent */

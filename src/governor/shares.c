@@ -64,6 +64,7 @@ void shares_start_bucket(struct device *dev, unsigned device, uint64_t now_ns)
 {
 	bucket_word *words = segment_is_used() ? segment_bucket(device) : NULL;
 
+	dev->line = words != NULL ? segment_line(device) : NULL;
 	bucket_init(&dev->bucket, words != NULL ? words : dev->own_words, governor_share(device),
 		atomic_load_explicit(&bursts_ns[device], memory_order_relaxed), now_ns);
 }

@@ -3,6 +3,7 @@
  */
 #include "governor/turns.h"
 #include "base/clock.h"
+#include "base/units.h"
 #include "base/wait.h"
 #include "governor/books.h"
 #include "token/token.h"
@@ -28,6 +29,8 @@
 /* The same for one stream while others move on: so much longer than all that is in flight should
  * take twice. */
 #define STREAM_STALLED_NS NS_PER_S
+/* While others stand before us in the line, how long to sleep before looking again. */
+#define LINE_NAP_NS (500 * NS_PER_US)
 /* Nobody sleeps longer without looking again: what was billed meanwhile may come back, by a launch
  * that fails, and nobody is woken for that. */
 #define LONGEST_NAP_NS (100 * NS_PER_MS)
@@ -199,6 +202,20 @@ static void ask_others(struct device *dev, const struct command *command, struct
 	decision->others_drain_ns = token_others_drain_ns(dev->token, now_ns);
 }
 
+/* Without turns: in its group, who waited for GPU time first goes first. */
+static void ask_group(struct device *dev, struct decision *decision, uint64_t now_ns)
+{
+	if (decision->is_for_time)
+		line_join(dev->line, &dev->place);
+	if (decision->pause_ns > 0 || !books_has_time(dev)) {
+		line_rest(&dev->place);
+	} else if (!line_is_next(dev->line, &dev->place, now_ns)) {
+		decision->pause_ns = LINE_NAP_NS;
+	} else if (dev->waiting > 0) {
+		line_join(dev->line, &dev->place);
+	}
+}
+
 static void rest(struct device *dev, bool is_wanting, uint64_t now_ns)
 {
 	if (is_wanting && --dev->wanting == 0)
@@ -234,6 +251,8 @@ struct decision turns_wait(struct device *dev, const struct command *command, ui
 		struct decision decision = decide(dev, command, *ret_now_ns);
 		if (dev->is_shared)
 			ask_others(dev, command, &decision, &is_wanting, *ret_now_ns);
+		else if (dev->line != NULL && dev->bucket.share_ppm < PPM_WHOLE)
+			ask_group(dev, &decision, *ret_now_ns);
 		if (decision.pause_ns == 0) {
 			rest(dev, is_wanting, *ret_now_ns);
 			return decision;

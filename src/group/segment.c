@@ -357,6 +357,13 @@ segment_word *segment_bucket(unsigned device)
 	return shared == NULL ? NULL : shared->bucket;
 }
 
+segment_word *segment_line(unsigned device)
+{
+	struct segment_device *shared = shared_of(device);
+
+	return shared == NULL ? NULL : &shared->line;
+}
+
 void segment_note_in_flight_ns(unsigned device, uint64_t unbilled_ns, uint64_t drained_at_ns)
 {
 	struct segment_device *shared = shared_of(device);

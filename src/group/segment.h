@@ -78,6 +78,9 @@ uint32_t segment_share(unsigned device); /* the smallest that a member allows */
  * where this process is no member. Theirs for as long as it lives. */
 segment_word *segment_bucket(unsigned device);
 
+/* The same for the word of the line in which they wait for it (governor/line.h). */
+segment_word *segment_line(unsigned device);
+
 /* For the others, and for whoever reaps this member: by how much GPU time its commands were last
  * seen to have run longer than was billed for them, and until when (CLOCK_MONOTONIC) those that
  * were billed should take; 0: nothing is in flight. One caller at a time for a device. */

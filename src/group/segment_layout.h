@@ -14,7 +14,7 @@
 
 #include <stddef.h>
 
-#define SEGMENT_VERSION 3u
+#define SEGMENT_VERSION 4u
 
 /* A process holds one slot: a write lock on the byte of this number in the file. */
 #define SEGMENT_SLOTS   256u
@@ -55,7 +55,8 @@ struct segment_device {
 	uint64_t unused_2[4];
 	segment_word share;     /* the smallest of all members, and a version */
 	segment_word bucket[2]; /* of GPU time, that all spend from: governor/bucket.h */
-	uint64_t unused_3[5];
+	segment_word line;      /* of those that wait for that: governor/line.h */
+	uint64_t unused_3[4];
 	struct segment_account accounts[SEGMENT_SLOTS];
 };
 

@@ -7,6 +7,7 @@
 import json
 import os
 import random
+import signal
 import time
 
 import harness
@@ -98,8 +99,9 @@ class Mps(harness.Case):
         self.assertEqual(said.count(f"{PERCENTAGE}=30"), 1, said)
         self.assertEqual(said.count("30 % of the SMs by MPS, 100.0 % of the time"), 1, said)
 
-    def use(self, *shares, span_s=MEASURED_S, waves=WAVES, variables=None, **more):
-        """Of all SM time, in percent, of tenants that run at the same time."""
+    def use(self, *shares, span_s=MEASURED_S, waves=WAVES, variables=None, stops=None, **more):
+        """Of all SM time, in percent, of tenants that run at the same time; one of them may be
+        stopped as soon as all run."""
         tenants = []
         for share in shares:
             tenant = self.machine.start(
@@ -111,6 +113,8 @@ class Mps(harness.Case):
             self.addCleanup(tenant.kill)
         while 0 in self.kernels(tenants):
             time.sleep(0.01)
+        if stops is not None:
+            tenants[stops].send_signal(signal.SIGSTOP)
         time.sleep(0.5)
         before, began = self.kernels(tenants), time.monotonic()
         time.sleep(span_s)
@@ -152,6 +156,13 @@ class Mps(harness.Case):
         found = self.use("30%", "30%", GROUP=self.group())
         print(f"two of 30 % together: {found[0]:.2f} + {found[1]:.2f} = {sum(found):.2f}")
         self.assertLess(abs(sum(found) - 30), 2, found)
+        self.assertLess(abs(found[0] - found[1]), 3, found)
+
+    def test_stopped_process_leaves_the_share_to_its_group(self):
+        found = self.use("30%", "30%", "30%", span_s=2, stops=2, GROUP=self.group())
+        print(f"two of 30 % together beside one that is stopped: {found[0]:.2f} + {found[1]:.2f}")
+        self.assertLess(abs(sum(found[:2]) - 30), 2, found)
+        self.assertLess(abs(found[0] - found[1]), 3, found)
 
     def test_process_alone_in_its_group_has_all_of_it(self):
         found = self.use("30%", span_s=2, GROUP=self.group())
