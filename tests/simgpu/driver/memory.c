@@ -178,14 +178,15 @@ static void give_up_locked(struct memory *memory)
 	free(memory);
 }
 
-CUresult memory_release(CUdeviceptr address)
+/* id  0: whatever begins there */
+static CUresult release(CUdeviceptr address, uint64_t id)
 {
 	CUresult result = CUDA_ERROR_INVALID_VALUE;
 
 	pthread_mutex_lock(&lock);
 	struct memory *memory = (struct memory *)treap_find(known, (uintptr_t)address);
 
-	if (memory && memory->range.base == address &&
+	if (memory && memory->range.base == address && (id == 0 || memory->id == id) &&
 		(is_on_device(memory) || memory->kind == MEMORY_EXTERNAL)) {
 		treap_remove(&known, (uintptr_t)address);
 		give_up_locked(memory);
@@ -195,9 +196,14 @@ CUresult memory_release(CUdeviceptr address)
 	return result;
 }
 
-void memory_release_unordered(CUdeviceptr address)
+CUresult memory_release(CUdeviceptr address)
 {
-	(void)memory_release(address);
+	return release(address, 0);
+}
+
+void memory_release_unordered(CUdeviceptr address, uint64_t id)
+{
+	(void)release(address, id);
 }
 
 CUresult memory_add_host(

@@ -78,8 +78,9 @@ void memory_discharge(const struct device *device, uint64_t bytes);
  */
 CUresult memory_release(CUdeviceptr address);
 
-/* The same at stream order, in the effects thread: there is nobody to tell of an error. */
-void memory_release_unordered(CUdeviceptr address);
+/* The same at stream order, in the effects thread: there is nobody to tell of an error. By its id
+ * too: it may have ended with its context meanwhile, and another have its address. */
+void memory_release_unordered(CUdeviceptr address, uint64_t id);
 
 /* Makes `size` bytes at `address` known as host or external memory. Returns
  * CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED if a part of them is known. */

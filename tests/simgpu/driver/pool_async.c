@@ -78,13 +78,14 @@ CUresult cuMemAllocFromPoolAsync_ptsz(
 	return allocate(dptr, bytesize, pool, hStream, STREAM_PER_THREAD);
 }
 
-static CUresult release_linear(CUdeviceptr address, CUstream stream)
+static CUresult release_linear(const struct memory *memory, CUstream stream)
 {
 	struct work *work = work_create(WORK_RELEASE);
 
 	if (!work)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	work->release = address;
+	work->release.address = memory->range.base;
+	work->release.id = memory->id;
 	const CUresult result = stream_submit(stream, work, NULL);
 
 	work_unref(work);
@@ -124,7 +125,7 @@ static CUresult release_in(CUstream stream, CUdeviceptr address)
 		return release_captured(stream, &memory);
 	switch (memory.kind) {
 	case MEMORY_DEVICE:
-		return release_linear(address, stream);
+		return release_linear(&memory, stream);
 	case MEMORY_POOLED:
 		return pool_free(memory.owner, address, stream);
 	case MEMORY_GRAPH:

@@ -379,6 +379,29 @@ static void stream_ordered_memory_comes_back_in_order(void **state)
 	must(cuStreamDestroy(stream));
 }
 
+/* It ended with its context, before the stream of another came to it. */
+static void free_in_order_gives_nothing_else_back(void **state)
+{
+	CUdeviceptr address, again;
+	CUcontext ctx, popped;
+	CUstream stream;
+
+	(void)state;
+	must(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+	must(cuCtxCreate(&ctx, NULL, 0, fixture.device));
+	must(cuMemAlloc(&address, MIB));
+	must(cuCtxPopCurrent(&popped));
+	must(launch_slow(stream));
+	must(cuMemFreeAsync(address, stream));
+	must(cuCtxDestroy(ctx));
+	must(cuMemAlloc(&again, MIB));
+	assert_int_equal(again, address);
+
+	must(cuStreamSynchronize(stream));
+	must(cuMemFree(again));
+	must(cuStreamDestroy(stream));
+}
+
 static void a_context_gives_back_all_it_held(void **state)
 {
 	const size_t before = free_bytes();
@@ -458,6 +481,7 @@ int main(void)
 		cmocka_unit_test(copies_3d_respect_slices),
 		cmocka_unit_test(copies_beyond_an_allocation_are_refused),
 		cmocka_unit_test(stream_ordered_memory_comes_back_in_order),
+		cmocka_unit_test(free_in_order_gives_nothing_else_back),
 		cmocka_unit_test(a_context_gives_back_all_it_held),
 		cmocka_unit_test(old_entry_points_allocate_below_4_gib),
 		cmocka_unit_test(many_allocations_may_live),

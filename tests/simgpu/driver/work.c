@@ -332,7 +332,7 @@ void work_apply(struct work *work, const struct wire_ring_entry *completion, con
 		event_happened(work->event, completion->seq, completion->end_ns);
 		break;
 	case WORK_RELEASE:
-		memory_release_unordered(work->release);
+		memory_release_unordered(work->release.address, work->release.id);
 		break;
 	case WORK_POOL_FREE:
 		pools_free_reached(completion->seq);

@@ -86,7 +86,10 @@ struct work {
 		struct work_host host;
 		struct work_callback callback;
 		CUevent event; /* holds a reference */
-		CUdeviceptr release;
+		struct {
+			CUdeviceptr address;
+			uint64_t id;
+		} release;
 	};
 };
 
