@@ -229,20 +229,20 @@ void governor_look_again(void)
 	}
 }
 
-/* The device that does the work: the stream's, of which a copy, a memset or a graph need not be
- * launched in its context. */
+/* The device that does the work: the stream's, for a copy, a memset or a graph need not be launched
+ * in its context, nor in any. */
 static bool find_device(CUstream stream, CUdevice *ret_device)
 {
 	CUcontext current = NULL, context;
+	bool is_known = driver.cuCtxGetDevice(ret_device) == CUDA_SUCCESS;
+	bool is_sole = atomic_load_explicit(&device_count, memory_order_relaxed) == 1;
 
-	if (driver.cuCtxGetDevice(ret_device) != CUDA_SUCCESS)
-		return false;
-	if (atomic_load_explicit(&device_count, memory_order_relaxed) == 1 ||
-		stream_is_default(stream) || driver.cuCtxGetCurrent(&current) != CUDA_SUCCESS ||
+	if ((is_known && is_sole) || stream_is_default(stream) ||
+		driver.cuCtxGetCurrent(&current) != CUDA_SUCCESS ||
 		driver.cuStreamGetCtx(stream, &context) != CUDA_SUCCESS || context == current ||
 		driver.cuCtxPushCurrent_v2(context) != CUDA_SUCCESS)
-		return true;
-	bool is_known = driver.cuCtxGetDevice(ret_device) == CUDA_SUCCESS;
+		return is_known;
+	is_known = driver.cuCtxGetDevice(ret_device) == CUDA_SUCCESS;
 	driver.cuCtxPopCurrent_v2(&context);
 	return is_known;
 }

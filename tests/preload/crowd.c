@@ -7,8 +7,8 @@
  * (1) of a device, one half on the stream of the thread and the other on one of its own of
  * some priority, with kernels, graphs, memsets and copies. `together`: COUNT cooperative launches
  * on all devices, each waited for. `elsewhere`: COUNT memsets, copies and graphs on each device,
- * while the context of the last one is current. Says of each device how long that took and what was
- * billed: `device N WALL BILLED`, in ns.
+ * while the context of the last one is current; `nowhere`: while none is. Says of each device how
+ * long that took and what was billed: `device N WALL BILLED`, in ns.
  */
 #include "client.h"
 
@@ -152,8 +152,19 @@ static void work_by_threads(unsigned count)
 		pthread_join(workers[i].thread, NULL);
 }
 
+/* Each call takes one off the stack of those that were made. */
+static void leave_contexts(void)
+{
+	CUcontext current;
+
+	do {
+		must(cu.cuCtxSetCurrent(NULL), "cuCtxSetCurrent");
+		must(FIND(cuCtxGetCurrent)(&current), "cuCtxGetCurrent");
+	} while (current != NULL);
+}
+
 /* Memsets, copies and graphs go to streams of devices that are not current, too. */
-static void work_elsewhere(unsigned count)
+static void work_elsewhere(unsigned count, bool is_nowhere)
 {
 	struct worker workers[MAX_DEVICES] = {0};
 
@@ -162,6 +173,8 @@ static void work_elsewhere(unsigned count)
 		workers[d].number = 4; /* has a stream of its own */
 		prepare(&workers[d]);
 	}
+	if (is_nowhere)
+		leave_contexts();
 	for (unsigned k = 0; k < count; k++) {
 		for (int d = 0; d < device_count; d++)
 			work_once(&workers[d], 1 + k % 3);
@@ -214,10 +227,10 @@ int main(int argc, char *argv[])
 		work_by_threads(count);
 	else if (strcmp(how, "together") == 0)
 		launch_together(count);
-	else if (strcmp(how, "elsewhere") == 0)
-		work_elsewhere(count);
+	else if (strcmp(how, "elsewhere") == 0 || strcmp(how, "nowhere") == 0)
+		work_elsewhere(count, strcmp(how, "nowhere") == 0);
 	else
-		must_be(false, "threads, together or elsewhere");
+		must_be(false, "threads, together, elsewhere or nowhere");
 	close_gpu(now_ns() - begin_ns);
 	return 0;
 }

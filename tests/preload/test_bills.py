@@ -147,15 +147,21 @@ class Devices(harness.Case):
                 return
         self.fail(f"{max(parts):.3f} times what it took is billed")
 
-    def test_work_for_a_device_that_is_not_current_is_its_own(self):
+    def check_by_streams(self, how):
         for _ in range(4):
-            bills = self.bills("elsewhere", 150, {"COMPUTE": "50%"})
+            bills = self.bills(how, 150, {"COMPUTE": "50%"})
             parts = [billed_ns / used_ns for _, billed_ns, used_ns in bills]
-            print(f"elsewhere: billed {parts[0]:.3f} and {parts[1]:.3f}")
+            print(f"{how}: billed {parts[0]:.3f} and {parts[1]:.3f}")
             self.assertGreater(min(parts), 0.95)
             if max(parts) < 1.3 * SLOW:
                 return
         self.fail(f"{max(parts):.3f} times what it took is billed")
+
+    def test_work_for_a_device_that_is_not_current_is_its_own(self):
+        self.check_by_streams("elsewhere")
+
+    def test_work_of_a_thread_without_a_context_is_billed(self):
+        self.check_by_streams("nowhere")
 
     def test_launch_on_several_devices_waits_for_the_strictest(self):
         limits = {"COMPUTE_0": "90%", "COMPUTE_1": "10%"}

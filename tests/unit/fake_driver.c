@@ -135,9 +135,8 @@ static CUresult ctx_pop(CUcontext *ret_context)
 
 static CUresult stream_get_ctx(CUstream stream, CUcontext *ret_context)
 {
-	(void)stream;
-	*ret_context = fake.context;
-	return CUDA_SUCCESS;
+	*ret_context = stream != NULL && fake.home != NULL ? fake.home : fake.context;
+	return *ret_context != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
 static CUresult stream_is_capturing(CUstream stream, CUstreamCaptureStatus *ret_status)

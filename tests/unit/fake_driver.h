@@ -27,6 +27,7 @@ struct fake {
 	void (*on_sleep)(void); /* what others do meanwhile; may be NULL */
 	CUdevice device;
 	CUcontext context; /* the current one; NULL is none */
+	CUcontext home;    /* of all streams but the default one; NULL is the current one */
 
 	/* What the next calls answer. */
 	CUstreamCaptureStatus capturing;

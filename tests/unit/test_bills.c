@@ -237,6 +237,25 @@ static void no_second_has_more_than_share_and_burst(void **state)
 	}
 }
 
+/* Drivers put work on a stream of any context, though none is current in the thread. */
+static void work_of_a_thread_without_a_context_is_billed(void **state)
+{
+	(void)state;
+	for (unsigned devices = 1; devices <= 2; devices++) {
+		start(500000);
+		governor_set_device_count(devices);
+		fake.home = fake_context(0);
+		fake.context = NULL;
+		uint64_t begun_at_ns = fake.now_ns;
+		while (fake.run_ns < NS_PER_S)
+			launch(fake_stream(1), 100 * NS_PER_US);
+		double parts = billed_parts();
+		assert_null(fake.context);
+		assert_true(parts > 0.99 && parts < 1.01);
+		assert_in_range(fake.now_ns - begun_at_ns, 1950 * NS_PER_MS, 2050 * NS_PER_MS);
+	}
+}
+
 #define CASE(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
@@ -249,6 +268,7 @@ int main(void)
 		CASE(change_before_each_launch_slows_nobody),
 		CASE(cost_that_falls_starves_nobody),
 		CASE(no_second_has_more_than_share_and_burst),
+		CASE(work_of_a_thread_without_a_context_is_billed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

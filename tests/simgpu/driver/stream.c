@@ -113,10 +113,13 @@ static CUresult per_thread_stream(CUcontext ctx, CUstream *ret_stream)
 
 CUresult stream_resolve(CUstream handle, enum stream_default meaning, CUstream *ret_stream)
 {
-	CUcontext ctx;
+	CUcontext ctx = NULL;
 	const CUresult result = context_current(&ctx);
+	const bool is_named =
+		handle && handle != CU_STREAM_LEGACY && handle != CU_STREAM_PER_THREAD;
 
-	if (result != CUDA_SUCCESS)
+	/* Only a default stream is that of the current context: others know theirs. */
+	if (result != CUDA_SUCCESS && (result != CUDA_ERROR_INVALID_CONTEXT || !is_named))
 		return result;
 	if (!handle)
 		handle = meaning == STREAM_LEGACY ? CU_STREAM_LEGACY : CU_STREAM_PER_THREAD;

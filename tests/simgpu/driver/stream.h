@@ -58,7 +58,8 @@ void stream_destroy_in(CUstream stream);
 /* Takes all from a stream whose green context ends, but its handle. */
 void stream_orphan_in(CUstream stream);
 
-/* Finds the stream behind a handle; default streams are those of the current context.
+/* Finds the stream behind a handle; default streams are those of the current context, and others
+ * need none.
  * Returns  CUDA_ERROR_INVALID_HANDLE, also for the per-thread default stream of a green context,
  *          CUDA_ERROR_CONTEXT_IS_DESTROYED, or what context_current() says
  */

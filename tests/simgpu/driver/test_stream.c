@@ -316,6 +316,24 @@ static void records_are_counted(void **state)
 	assert_int_equal(atomic_load(&counters->event_records), before + 2);
 }
 
+static void streams_need_no_current_context(void **state)
+{
+	CUcontext ctx;
+	CUdeviceptr memory;
+
+	(void)state;
+	must(cuMemAlloc(&memory, 64));
+	must(cuCtxPopCurrent(&ctx));
+	assert_int_equal(cuMemsetD8Async(memory, 1, 64, NULL), CUDA_ERROR_INVALID_CONTEXT);
+	assert_int_equal(
+		cuMemsetD8Async(memory, 1, 64, CU_STREAM_PER_THREAD), CUDA_ERROR_INVALID_CONTEXT);
+	must(cuMemsetD8Async(memory, 2, 64, s.a));
+	must(cuStreamSynchronize(s.a));
+	must(cuCtxPushCurrent(ctx));
+	assert_int_equal(*(const unsigned char *)(uintptr_t)memory, 2);
+	must(cuMemFree(memory));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +352,7 @@ int main(void)
 		ON_FREE(async_copies_keep_the_order_of_their_stream),
 		cmocka_unit_test(streams_tell_what_they_are),
 		cmocka_unit_test(records_are_counted),
+		ON_FREE(streams_need_no_current_context),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
