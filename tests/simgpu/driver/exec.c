@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conditional.h"
 #include "context.h"
 #include "event.h"
 #include "graph.h"
@@ -27,9 +28,11 @@ struct index_list {
 struct flattening {
 	CUgraphExec exec;
 	const struct index_list *outer; /* what roots of a child graph depend on; or NULL */
+	uint32_t body;                  /* number of the body that all of it is in; or 0 */
 };
 
-static CUresult flatten(CUgraphExec exec, CUgraph graph, const struct index_list *outer);
+static CUresult flatten(
+	CUgraphExec exec, CUgraph graph, const struct index_list *outer, uint32_t body);
 
 static bool add_index(struct index_list *list, uint32_t index)
 {
@@ -59,7 +62,7 @@ static bool make_room(CUgraphExec exec)
 }
 
 /* Adds the node made of `source`. What `deps` lists is the node's from now on. */
-static CUresult append(CUgraphExec exec, CUgraphNode source, struct index_list *deps)
+static CUresult append(CUgraphExec exec, CUgraphNode source, uint32_t body, struct index_list *deps)
 {
 	struct work *work = source->work;
 
@@ -86,6 +89,7 @@ static CUresult append(CUgraphExec exec, CUgraphNode source, struct index_list *
 		.memory = source->memory,
 		.deps = deps->items,
 		.dep_count = deps->count,
+		.body = body,
 		.is_leaf = true,
 		.is_enabled = true,
 	};
@@ -93,29 +97,98 @@ static CUresult append(CUgraphExec exec, CUgraphNode source, struct index_list *
 	return CUDA_SUCCESS;
 }
 
+static bool add_leaves(const struct CUgraphExec_st *exec, uint32_t first, struct index_list *list)
+{
+	for (uint32_t i = first; i < exec->count; i++) {
+		if (exec->nodes[i].is_leaf && !add_index(list, i))
+			return false;
+	}
+	return true;
+}
+
 /* Puts a child graph in, and in `deps` what its end depends on. */
-static CUresult flatten_child(CUgraphExec exec, CUgraph child, struct index_list *deps)
+static CUresult flatten_child(
+	CUgraphExec exec, CUgraph child, uint32_t body, struct index_list *deps)
 {
 	const uint32_t first = exec->count;
-	const CUresult result = flatten(exec, child, deps);
+	const CUresult result = flatten(exec, child, deps, body);
 
 	if (result != CUDA_SUCCESS || exec->count == first)
 		return result;
 	deps->count = 0;
-	for (uint32_t i = first; i < exec->count; i++) {
-		if (exec->nodes[i].is_leaf && !add_index(deps, i))
-			return CUDA_ERROR_OUT_OF_MEMORY;
-	}
+	return add_leaves(exec, first, deps) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+/* Adds a body. Loops end only by what a kernel sets: those that begin are not there. */
+static CUresult add_body(
+	CUgraphExec exec, const struct branches *branches, unsigned index, uint32_t outer)
+{
+	struct conditional *conditional = branches->conditional;
+
+	if (branches->type == CU_GRAPH_COND_TYPE_WHILE && conditional->value)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (outer && exec->bodies[outer - 1].conditional->ctx != conditional->ctx)
+		return CUDA_ERROR_INVALID_VALUE;
+	struct exec_body *bodies =
+		realloc(exec->bodies, (exec->body_count + (size_t)1) * sizeof(*bodies));
+
+	if (!bodies)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	exec->bodies = bodies;
+	conditional_ref(conditional);
+	bodies[exec->body_count++] = (struct exec_body){
+		.outer = outer,
+		.conditional = conditional,
+		.type = branches->type,
+		.index = index,
+		.size = branches->size,
+		.value = conditional->value,
+	};
 	return CUDA_SUCCESS;
+}
+
+/* Puts all bodies in, side by side, and in `deps` what the end of the node depends on. */
+static CUresult flatten_bodies(
+	CUgraphExec exec, const struct branches *branches, uint32_t outer, struct index_list *deps)
+{
+	CUresult result = CUDA_SUCCESS;
+	struct index_list ends = {0};
+
+	for (unsigned i = 0; i < branches->size && result == CUDA_SUCCESS; i++) {
+		const uint32_t first = exec->count;
+
+		result = add_body(exec, branches, i, outer);
+		if (result == CUDA_SUCCESS)
+			result = flatten(exec, branches->bodies[i], deps, exec->body_count);
+		if (result == CUDA_SUCCESS && !add_leaves(exec, first, &ends))
+			result = CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	if (result != CUDA_SUCCESS || !ends.count) {
+		free(ends.items);
+		return result;
+	}
+	free(deps->items);
+	*deps = ends;
+	return CUDA_SUCCESS;
+}
+
+/* Whether what the node does may stand in the body that it is in. */
+static bool fits(const struct CUgraphExec_st *exec, CUgraphNode node, uint32_t body)
+{
+	return !body || !node->work ||
+	       conditional_fits(exec->bodies[body - 1].conditional, node->work);
 }
 
 static CUresult flatten_node(CUgraphNode node, void *arg)
 {
 	const struct flattening *flattening = arg;
 	const struct index_list *outer = flattening->outer;
+	CUgraphExec exec = flattening->exec;
 	struct index_list deps = {0};
 	bool complete = true;
 
+	if (!fits(exec, node, flattening->body))
+		return CUDA_ERROR_INVALID_VALUE;
 	for (uint32_t i = 0; i < node->deps.count && complete; i++)
 		complete = add_index(&deps, node->deps.nodes[i]->scratch);
 	for (uint32_t i = 0; !node->deps.count && outer && i < outer->count && complete; i++)
@@ -123,16 +196,19 @@ static CUresult flatten_node(CUgraphNode node, void *arg)
 	CUresult result = complete ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 
 	if (result == CUDA_SUCCESS && node->child)
-		result = flatten_child(flattening->exec, node->child, &deps);
+		result = flatten_child(exec, node->child, flattening->body, &deps);
+	if (result == CUDA_SUCCESS && node->branches)
+		result = flatten_bodies(exec, node->branches, flattening->body, &deps);
 	if (result == CUDA_SUCCESS)
-		result = append(flattening->exec, node, &deps);
+		result = append(exec, node, flattening->body, &deps);
 	free(deps.items);
 	return result;
 }
 
-static CUresult flatten(CUgraphExec exec, CUgraph graph, const struct index_list *outer)
+static CUresult flatten(
+	CUgraphExec exec, CUgraph graph, const struct index_list *outer, uint32_t body)
 {
-	struct flattening flattening = {.exec = exec, .outer = outer};
+	struct flattening flattening = {.exec = exec, .outer = outer, .body = body};
 
 	return graph_walk(graph, flatten_node, &flattening);
 }
@@ -157,14 +233,30 @@ static CUresult claim_memory(CUgraphExec exec)
 	return CUDA_SUCCESS;
 }
 
-CUresult exec_create(CUgraph graph, unsigned long long flags, CUgraphExec *ret_exec)
+/* So are conditional nodes. */
+static CUresult claim_conditionals(CUgraphExec exec)
 {
+	for (uint32_t i = 0; i < exec->body_count; i++) {
+		if (exec->bodies[i].conditional->is_instantiated)
+			return CUDA_ERROR_NOT_SUPPORTED;
+	}
+	for (uint32_t i = 0; i < exec->body_count; i++)
+		exec->bodies[i].conditional->is_instantiated = true;
+	exec->has_conditionals = true;
+	return CUDA_SUCCESS;
+}
+
+/* The same as exec_create(), but not the one executable graph of its conditional nodes. */
+static CUresult build(CUgraph graph, unsigned long long flags, CUgraphExec *ret_exec)
+{
+	if (graph_has_unused_handle(graph))
+		return CUDA_ERROR_INVALID_VALUE;
 	CUgraphExec exec = handle_create(HANDLE_EXEC, sizeof(*exec));
 
 	if (!exec)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	exec->flags = flags;
-	CUresult result = flatten(exec, graph, NULL);
+	CUresult result = flatten(exec, graph, NULL, 0);
 
 	if (result == CUDA_SUCCESS)
 		result = claim_memory(exec);
@@ -173,6 +265,31 @@ CUresult exec_create(CUgraph graph, unsigned long long flags, CUgraphExec *ret_e
 	else
 		exec_destroy(exec);
 	return result;
+}
+
+CUresult exec_create(CUgraph graph, unsigned long long flags, CUgraphExec *ret_exec)
+{
+	CUgraphExec exec;
+	CUresult result = build(graph, flags, &exec);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = claim_conditionals(exec);
+	if (result == CUDA_SUCCESS)
+		*ret_exec = exec;
+	else
+		exec_destroy(exec);
+	return result;
+}
+
+static void destroy_bodies(CUgraphExec exec)
+{
+	for (uint32_t i = 0; i < exec->body_count; i++) {
+		if (exec->has_conditionals)
+			exec->bodies[i].conditional->is_instantiated = false;
+		conditional_unref(exec->bodies[i].conditional);
+	}
+	free(exec->bodies);
 }
 
 void exec_destroy(CUgraphExec exec)
@@ -188,6 +305,7 @@ void exec_destroy(CUgraphExec exec)
 		free(exec->nodes[i].deps);
 	}
 	free(exec->nodes);
+	destroy_bodies(exec);
 	handle_recycle(&exec->handle, HANDLE_EXEC);
 }
 
@@ -200,11 +318,27 @@ struct exec_node *exec_find(CUgraphExec exec, CUgraphNode source)
 	return NULL;
 }
 
+static bool is_chosen(const struct exec_body *body)
+{
+	if (body->type == CU_GRAPH_COND_TYPE_SWITCH)
+		return body->value == body->index;
+	return (body->value != 0) == (body->index == 0);
+}
+
+static bool runs(const struct CUgraphExec_st *exec, const struct exec_node *node)
+{
+	uint32_t number = node->body;
+
+	while (number && is_chosen(&exec->bodies[number - 1]))
+		number = exec->bodies[number - 1].outer;
+	return number == 0 && node->is_enabled;
+}
+
 /* Submits one node after those that it depends on, or after `start` if there are none. */
 static CUresult submit_node(CUgraphExec exec, struct exec_node *node, CUstream stream,
 	const struct deps *start, struct work *nothing)
 {
-	struct work *work = node->is_enabled ? node->work : nothing;
+	struct work *work = runs(exec, node) ? node->work : nothing;
 	struct deps deps = {0};
 	bool complete = true;
 	CUcontext ctx;
@@ -281,11 +415,27 @@ static CUgraphExecUpdateResult compare(
 {
 	if (old_node->type != new_node->type)
 		return CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
-	if (old_node->dep_count != new_node->dep_count)
+	if (old_node->dep_count != new_node->dep_count || old_node->body != new_node->body)
 		return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
 	for (uint32_t i = 0; i < old_node->dep_count; i++) {
 		if (old_node->deps[i] != new_node->deps[i])
 			return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+	}
+	return CU_GRAPH_EXEC_UPDATE_SUCCESS;
+}
+
+/* Compares all bodies, whose conditions alone may differ. */
+static CUgraphExecUpdateResult compare_bodies(const struct CUgraphExec_st *old_exec,
+	const struct CUgraphExec_st *new_exec, CUgraphNode *ret_node)
+{
+	for (uint32_t i = 0; i < new_exec->body_count; i++) {
+		const struct exec_body *old = &old_exec->bodies[i], *new = &new_exec->bodies[i];
+
+		if (i < old_exec->body_count && old->type == new->type && old->size == new->size &&
+			old->outer == new->outer && old->conditional->ctx == new->conditional->ctx)
+			continue;
+		*ret_node = new->conditional->node;
+		return CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED;
 	}
 	return CU_GRAPH_EXEC_UPDATE_SUCCESS;
 }
@@ -304,7 +454,7 @@ static void take_over(struct exec_node *to, struct exec_node *from)
 CUresult exec_update(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInfo *ret_info)
 {
 	CUgraphExec fresh;
-	const CUresult result = exec_create(graph, exec->flags, &fresh);
+	const CUresult result = build(graph, exec->flags, &fresh);
 
 	*ret_info = (CUgraphExecUpdateResultInfo){.result = CU_GRAPH_EXEC_UPDATE_ERROR};
 	if (result != CUDA_SUCCESS)
@@ -317,8 +467,12 @@ CUresult exec_update(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInf
 		if (ret_info->result)
 			ret_info->errorNode = fresh->nodes[i].source;
 	}
+	if (!ret_info->result)
+		ret_info->result = compare_bodies(exec, fresh, &ret_info->errorNode);
 	for (uint32_t i = 0; i < exec->count && !ret_info->result; i++)
 		take_over(&exec->nodes[i], &fresh->nodes[i]);
+	for (uint32_t i = 0; i < exec->body_count && !ret_info->result; i++)
+		exec->bodies[i].value = fresh->bodies[i].value;
 	exec_destroy(fresh);
 	return ret_info->result ? CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE : CUDA_SUCCESS;
 }

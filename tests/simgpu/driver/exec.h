@@ -15,11 +15,21 @@
 
 #include "handle.h"
 
+struct conditional;
 struct graph_memory;
 struct work;
 
-/* A node; those of child graphs stand among the others, and each child graph ends in a node of its
- * own without work. */
+/* A body of a conditional node. */
+struct exec_body {
+	uint32_t outer;                  /* number of the body that the node is in, or 0 */
+	struct conditional *conditional; /* holds a reference */
+	CUgraphConditionalNodeType type;
+	unsigned index, size; /* among the bodies of the node */
+	unsigned value;       /* of the condition, at each launch */
+};
+
+/* A node; those of child graphs and of bodies stand among the others, and each child graph and each
+ * conditional node ends in a node of its own without work. */
 struct exec_node {
 	CUgraphNode source;
 	CUgraphNodeType type;
@@ -28,6 +38,7 @@ struct exec_node {
 	struct graph_memory *memory; /* allocated or freed, holds a reference; or NULL */
 	uint32_t *deps;              /* indices of earlier nodes */
 	uint32_t dep_count;
+	uint32_t body; /* number of the body that it is in, from 1; or 0 */
 	bool is_leaf;
 	bool is_enabled;
 	uint64_t seq; /* of the launch that is being submitted */
@@ -38,8 +49,11 @@ struct CUgraphExec_st {
 	unsigned long long flags;
 	struct exec_node *nodes;
 	uint32_t count, room;
-	bool has_claimed; /* the memory that its nodes allocate */
-	uint64_t last;    /* operation of the last launch: launches of one exec follow each other */
+	struct exec_body *bodies; /* number n is the n-th; an outer one stands before those in it */
+	uint32_t body_count;
+	bool has_claimed;      /* the memory that its nodes allocate */
+	bool has_conditionals; /* it is their only executable graph */
+	uint64_t last; /* operation of the last launch: launches of one exec follow each other */
 };
 
 /* Makes `graph` executable. The graph itself may change or end afterwards. */

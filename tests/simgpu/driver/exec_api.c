@@ -4,6 +4,7 @@
  * Entry points of executable graphs.
  */
 #include "capture.h"
+#include "conditional.h"
 #include "context.h"
 #include "copy.h"
 #include "entry.h"
@@ -64,6 +65,17 @@ CUresult cuGraphInstantiateWithFlags(
 	return instantiate(phGraphExec, hGraph, flags);
 }
 
+static bool has_unused_handle(CUgraph graph)
+{
+	if (!handle_is(graph, HANDLE_GRAPH))
+		return false;
+	driver_lock();
+	const bool has_one = graph_has_unused_handle(graph);
+
+	driver_unlock();
+	return has_one;
+}
+
 static CUresult instantiate_with(
 	CUgraphExec *ret_exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *params)
 {
@@ -74,6 +86,8 @@ static CUresult instantiate_with(
 	params->hErrNode_out = NULL;
 	params->result_out = result == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS
 						    : CUDA_GRAPH_INSTANTIATE_ERROR;
+	if (result == CUDA_ERROR_INVALID_VALUE && has_unused_handle(graph))
+		params->result_out = CUDA_GRAPH_INSTANTIATE_CONDITIONAL_HANDLE_UNUSED;
 	return result;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conditional.h"
 #include "event.h"
 #include "graph_memory.h"
 
@@ -69,6 +70,7 @@ static void destroy_node(CUgraphNode node)
 	if (node->memory)
 		graph_memory_unref(node->memory);
 	graph_destroy(node->child);
+	branches_destroy(node->branches);
 	free(node->deps.nodes);
 	handle_recycle(&node->handle, HANDLE_NODE);
 }
@@ -80,6 +82,7 @@ void graph_destroy(CUgraph graph)
 	for (uint32_t i = 0; i < graph->nodes.count; i++)
 		destroy_node(graph->nodes.nodes[i]);
 	free(graph->nodes.nodes);
+	conditional_end_all(graph);
 	handle_recycle(&graph->handle, HANDLE_GRAPH);
 }
 
@@ -88,6 +91,8 @@ CUresult graph_add_node(CUgraph graph, CUgraphNodeType type, const CUgraphNode *
 {
 	if (graph->is_lost || (count && !deps))
 		return CUDA_ERROR_INVALID_VALUE;
+	if (!conditional_allows(graph, type))
+		return CUDA_ERROR_NOT_SUPPORTED;
 	CUgraphNode node = handle_create(HANDLE_NODE, sizeof(*node));
 	CUresult result = CUDA_SUCCESS;
 

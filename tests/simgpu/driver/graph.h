@@ -21,6 +21,8 @@
 /* Marks of a walk along the dependencies. */
 enum node_mark { NODE_NEW, NODE_OPEN, NODE_DONE };
 
+struct branches;
+struct conditional;
 struct graph_memory;
 
 struct CUgraphNode_st {
@@ -30,6 +32,7 @@ struct CUgraphNode_st {
 	struct work *work;           /* owned; of a type that does something; else NULL */
 	CUevent event;               /* waited for, holds a reference; or NULL */
 	CUgraph child;               /* owned; or NULL */
+	struct branches *branches;   /* owned; of a conditional node; else NULL */
 	struct graph_memory *memory; /* that it allocates or frees, holds a reference; or NULL */
 	struct node_list deps;
 	CUgraphNode original; /* that it is a clone of; or NULL */
@@ -39,10 +42,11 @@ struct CUgraphNode_st {
 
 struct CUgraph_st {
 	struct handle handle;
-	struct node_list nodes; /* in the order in which they were added */
-	CUgraph original;       /* that it is a clone of; or NULL */
-	CUgraphNode parent;     /* whose child graph it is; or NULL */
-	bool is_lost;           /* takes no more nodes */
+	struct node_list nodes;           /* in the order in which they were added */
+	CUgraph original;                 /* that it is a clone of; or NULL */
+	CUgraphNode parent;               /* whose child graph or body it is; or NULL */
+	struct conditional *conditionals; /* handles that were made for it */
+	bool is_lost;                     /* takes no more nodes */
 };
 
 /* Adds `node` unless it is there. Returns false when memory is out. */
@@ -58,7 +62,8 @@ void graph_destroy(CUgraph graph);
 
 /* Adds a node without work to `graph`.
  * deps     of the same graph
- * Returns  CUDA_ERROR_INVALID_VALUE for others
+ * Returns  CUDA_ERROR_INVALID_VALUE for others, CUDA_ERROR_NOT_SUPPORTED for a node that no body of
+ * a conditional node takes
  */
 CUresult graph_add_node(CUgraph graph, CUgraphNodeType type, const CUgraphNode *deps, size_t count,
 	CUgraphNode *ret_node);

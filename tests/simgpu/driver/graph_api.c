@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conditional.h"
 #include "device.h"
 #include "entry.h"
 #include "graph.h"
@@ -40,7 +41,8 @@ CUresult cuGraphClone(CUgraph *phGraphClone, CUgraph originalGraph)
 	if (!phGraphClone || !handle_is(originalGraph, HANDLE_GRAPH))
 		return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
-	const bool can_be_cloned = !graph_has_memory(originalGraph);
+	const bool can_be_cloned =
+		!graph_has_memory(originalGraph) && !graph_has_conditionals(originalGraph);
 	CUgraph clone = can_be_cloned ? graph_clone(originalGraph) : NULL;
 
 	driver_unlock();

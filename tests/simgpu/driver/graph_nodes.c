@@ -3,6 +3,7 @@
  *
  * Entry points that add nodes to a graph and ask for or change what they do.
  */
+#include "conditional.h"
 #include "copy.h"
 #include "device.h"
 #include "entry.h"
@@ -119,7 +120,8 @@ static CUresult add_child(const struct place *place, CUgraph child)
 	if (!is_place(place) || !handle_is(child, HANDLE_GRAPH))
 		return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
-	if (graph_has_memory(child)) {
+	if (graph_has_memory(child) || graph_has_conditionals(child) ||
+		!conditional_allows_all(place->graph, child)) {
 		driver_unlock();
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}
@@ -257,6 +259,9 @@ static CUresult add_any(const struct place *place, CUgraphNodeParams *params)
 	case CU_GRAPH_NODE_TYPE_MEM_FREE:
 		return graph_add_free(place->graph, place->deps, place->dep_count,
 			params->free.dptr, place->ret_node);
+	case CU_GRAPH_NODE_TYPE_CONDITIONAL:
+		return graph_add_conditional(place->graph, place->deps, place->dep_count,
+			&params->conditional, place->ret_node);
 	default:
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}

@@ -250,6 +250,68 @@ static void memset_and_copy_run_in_the_context_that_is_named(void **state)
 	assert_int_equal(bytes[127], 7);
 }
 
+/* Adds a conditional node of `ctx` to `graph`, whose body runs. */
+static CUgraph add_body(CUgraph graph, CUcontext ctx)
+{
+	CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL,
+		.conditional = {.type = CU_GRAPH_COND_TYPE_IF, .size = 1, .ctx = ctx}};
+
+	must(cuGraphConditionalHandleCreate(
+		&params.conditional.handle, graph, ctx, 1, CU_GRAPH_COND_ASSIGN_DEFAULT));
+	must(cuGraphAddNode(&on.node, graph, NULL, NULL, 0, &params));
+	return params.conditional.phGraph_out[0];
+}
+
+/* Puts a captured census of `ctx` into a body of `body_ctx`. */
+static void capture_into_body(CUgreenCtx green, CUcontext body_ctx)
+{
+	CUgraph graph = on.graph;
+	CUstream stream;
+
+	on.graph = add_body(graph, body_ctx);
+	must(cuGreenCtxStreamCreate(&stream, green, CU_STREAM_NON_BLOCKING, 0));
+	capture_into_the_graph(stream);
+	must(cuStreamDestroy(stream));
+	on.graph = graph;
+}
+
+static void body_runs_in_the_context_of_its_node(void **state)
+{
+	(void)state;
+	capture_into_body(on.green, on.ctx);
+	replay();
+	census_assert(FIRST, END);
+}
+
+static void body_of_another_context_cannot_be_instantiated(void **state)
+{
+	(void)state;
+	capture_into_body(on.green, fixture.ctx);
+	assert_cuda(CUDA_ERROR_INVALID_VALUE, cuGraphInstantiate(&on.exec, on.graph, 0));
+}
+
+static void body_in_a_body_is_of_its_context(void **state)
+{
+	(void)state;
+	add_body(add_body(on.graph, on.ctx), fixture.ctx);
+	assert_cuda(CUDA_ERROR_INVALID_VALUE, cuGraphInstantiate(&on.exec, on.graph, 0));
+}
+
+static void handle_and_node_are_of_one_context(void **state)
+{
+	CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL,
+		.conditional = {.type = CU_GRAPH_COND_TYPE_IF, .size = 1, .ctx = on.ctx}};
+
+	(void)state;
+	must(cuGraphConditionalHandleCreate(&params.conditional.handle, on.graph, NULL, 1, 0));
+	assert_cuda(CUDA_ERROR_INVALID_VALUE,
+		cuGraphAddNode(&on.node, on.graph, NULL, NULL, 0, &params));
+	must(cuCtxPushCurrent(on.ctx));
+	must(cuGraphConditionalHandleCreate(&params.conditional.handle, on.graph, NULL, 1, 0));
+	must(cuCtxPopCurrent(NULL));
+	must(cuGraphAddNode(&on.node, on.graph, NULL, NULL, 0, &params));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +324,10 @@ int main(void)
 		TEST(captured_node_leaks_when_its_parameters_are_set),
 		TEST(parameters_of_a_kernel_move_a_node),
 		TEST(memset_and_copy_run_in_the_context_that_is_named),
+		TEST(body_runs_in_the_context_of_its_node),
+		TEST(body_of_another_context_cannot_be_instantiated),
+		TEST(body_in_a_body_is_of_its_context),
+		TEST(handle_and_node_are_of_one_context),
 #undef TEST
 	};
 

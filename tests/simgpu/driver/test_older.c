@@ -72,6 +72,7 @@ static void exported_functions_are_not_supported(void **state)
 static void nodes_are_added_by_the_functions_it_has(void **state)
 {
 	CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_EMPTY};
+	CUgraphConditionalHandle handle;
 	CUgraph graph;
 	CUgraphNode node;
 
@@ -80,6 +81,8 @@ static void nodes_are_added_by_the_functions_it_has(void **state)
 	assert_cuda(
 		CUDA_ERROR_NOT_SUPPORTED, cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &params));
 	must(cuGraphAddNode(&node, graph, NULL, 0, &params));
+	assert_cuda(CUDA_ERROR_NOT_SUPPORTED,
+		cuGraphConditionalHandleCreate(&handle, graph, NULL, 0, 0));
 	must(cuGraphDestroy(graph));
 }
 
