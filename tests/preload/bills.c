@@ -26,7 +26,7 @@ static CUmodule module;
 static CUfunction kernel;
 static CUstream stream, urgent;
 static CUevent event;
-static CUgraphExec exec;
+static CUgraphExec exec, exec_of_body, exec_of_none;
 static CUdeviceptr dst, src, foreign, managed, host, pinned;
 static CUdeviceptr_v1 low_dst, low_src;
 static CUarray row_dst, row_src, plane_src;
@@ -187,19 +187,60 @@ static void take_memory(void)
 	plane_src = make_array(WIDTH, HEIGHT, CU_AD_FORMAT_UNSIGNED_INT8);
 }
 
-static CUgraphExec make_graph(void)
+/* What ends a capture is its graph. */
+static void capture_some(CUgraph *ret_graph)
 {
-	CUgraph graph;
-	CUgraphExec made;
-
-	must(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL), "capture");
 	must(launch(&cu, kernel, stream), "captured launch");
 	must(FIND(cuMemsetD8Async)(dst, 1, BYTES, stream), "captured fill");
 	must(FIND(cuMemcpyDtoDAsync_v2)(dst, src, BYTES, stream), "captured copy");
-	must(cu.cuStreamEndCapture(stream, &graph), "end of the capture");
+	must(cu.cuStreamEndCapture(stream, ret_graph), "end of the capture");
+}
+
+/* Ends the graph. */
+static CUgraphExec instantiate(CUgraph graph)
+{
+	CUgraphExec made;
+
 	must(cu.cuGraphInstantiateWithFlags(&made, graph, 0), "instantiate");
 	must(cu.cuGraphDestroy(graph), "destroy the graph");
 	return made;
+}
+
+static CUgraphExec make_graph(void)
+{
+	CUgraph graph;
+
+	must(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL), "capture");
+	capture_some(&graph);
+	return instantiate(graph);
+}
+
+/* Returns the body of a conditional node, which runs unless the value is 0. */
+static CUgraph add_if(CUgraph graph, unsigned value)
+{
+	CUgraphNodeParams node_params = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL,
+		.conditional = {.type = CU_GRAPH_COND_TYPE_IF, .size = 1, .ctx = context}};
+	CUgraphNode node;
+
+	must(FIND(cuGraphConditionalHandleCreate)(&node_params.conditional.handle, graph, context,
+		     value, CU_GRAPH_COND_ASSIGN_DEFAULT),
+		"handle");
+	must(FIND(cuGraphAddNode_v2)(&node, graph, NULL, NULL, 0, &node_params), "node");
+	return node_params.conditional.phGraph_out[0];
+}
+
+/* The same in a body within a body, of which the outer one runs unless the value is 0. */
+static CUgraphExec make_conditional_graph(unsigned value)
+{
+	CUgraph graph, body;
+
+	must(cu.cuGraphCreate(&graph, 0), "cuGraphCreate");
+	body = add_if(add_if(graph, value), 1);
+	must(FIND(cuStreamBeginCaptureToGraph)(
+		     stream, body, NULL, NULL, 0, CU_STREAM_CAPTURE_MODE_GLOBAL),
+		"capture");
+	capture_some(&body);
+	return instantiate(graph);
 }
 
 static void open_context(void)
@@ -212,6 +253,8 @@ static void open_context(void)
 	must(FIND(cuEventCreate)(&event, 0), "cuEventCreate");
 	take_memory();
 	exec = make_graph();
+	exec_of_body = make_conditional_graph(1);
+	exec_of_none = make_conditional_graph(0);
 	make_copies();
 	make_deep_copies();
 	make_batches();

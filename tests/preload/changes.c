@@ -122,6 +122,37 @@ static void make_child_graph(void)
 	must(cu.cuGraphDestroy(child), "cuGraphDestroy");
 }
 
+static void add_kernel_to_body(CUgraph body, unsigned times, CUgraphNode *ret_node)
+{
+	CUDA_KERNEL_NODE_PARAMS params = kernel_params(times);
+
+	must(FIND(cuGraphAddKernelNode_v2)(ret_node, body, NULL, 0, &params), "kernel node");
+}
+
+/* One of two bodies runs: the kernel, or ten times that. */
+static CUgraph choice_of_graphs(unsigned times, CUgraphNode *ret_node)
+{
+	CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL,
+		.conditional = {.type = CU_GRAPH_COND_TYPE_IF, .size = 2, .ctx = context}};
+	CUgraphNode unused;
+	CUgraph made;
+
+	must(cu.cuGraphCreate(&made, 0), "cuGraphCreate");
+	must(FIND(cuGraphConditionalHandleCreate)(&params.conditional.handle, made, context,
+		     times == 1, CU_GRAPH_COND_ASSIGN_DEFAULT),
+		"handle");
+	must(FIND(cuGraphAddNode_v2)(&unused, made, NULL, NULL, 0, &params), "conditional node");
+	add_kernel_to_body(params.conditional.phGraph_out[0], 1, ret_node);
+	add_kernel_to_body(params.conditional.phGraph_out[1], TIMES, &unused);
+	return made;
+}
+
+static void make_choice(void)
+{
+	graph = choice_of_graphs(1, &node);
+	instantiate();
+}
+
 /* The second node makes the difference, and is disabled at first. */
 static void make_graph_of_two(void)
 {
@@ -133,15 +164,27 @@ static void make_graph_of_two(void)
 	must(FIND(cuGraphNodeSetEnabled)(exec, second_node, 0), "disable");
 }
 
-static CUresult update(unsigned times)
+static CUresult update_to(CUgraph other)
 {
 	CUgraphExecUpdateResultInfo info;
-	CUgraphNode unused;
-	CUgraph other = kernel_graph(times, &unused);
 	CUresult res = FIND(cuGraphExecUpdate_v2)(exec, other, &info);
 
 	must(cu.cuGraphDestroy(other), "cuGraphDestroy");
 	return res;
+}
+
+static CUresult update(unsigned times)
+{
+	CUgraphNode unused;
+
+	return update_to(kernel_graph(times, &unused));
+}
+
+static CUresult update_choice(unsigned times)
+{
+	CUgraphNode unused;
+
+	return update_to(choice_of_graphs(times, &unused));
 }
 
 static CUresult update_v1(unsigned times)
@@ -236,6 +279,8 @@ static const struct {
 	{"cuGraphExecMemsetNodeSetParams", make_fill_graph, set_fill},
 	{"cuGraphExecMemcpyNodeSetParams", make_copy_graph, set_copy},
 	{"cuGraphNodeSetEnabled", make_graph_of_two, set_enabled},
+	{"cuGraphExecUpdate_v2 to another body", make_choice, update_choice},
+	{"cuGraphExecKernelNodeSetParams_v2 in a body", make_choice, set_kernel},
 	{"cuGraphExecDestroy", make_kernel_graph, make_another},
 };
 
