@@ -54,7 +54,7 @@ static void write_reason(struct explained_mechanism *explained, const struct mps
 	char *reason = explained->reason;
 	size_t size = sizeof(explained->reason);
 
-	if (chosen->mechanism == MECHANISM_MPS)
+	if (chosen->mechanism == MECHANISM_MPS && chosen->is_as_asked)
 		snprintf(reason, size, "%.239s; %s=%.15s", plan->reason, MPS_PERCENTAGE,
 			plan->percentage);
 	else if (chosen->mechanism == MECHANISM_SM || chosen->mechanism == MECHANISM_BOTH)

@@ -73,14 +73,16 @@ static struct mechanism_choice choose_best(const struct mechanism_facts *facts)
 		why_not_mps(facts));
 }
 
+/* Beside a percentage time alone would make the share smaller once more: a part of the time on a
+ * part of the SMs. */
 static struct mechanism_choice choose_partition(const struct mechanism_facts *facts)
 {
-	if (!facts->can_partition)
-		return choice(MECHANISM_TIME, false, TOO_OLD);
 	if (facts->has_mps && facts->mps_variable != NULL)
-		return choice(MECHANISM_TIME, false,
+		return choice(facts->has_percentage ? MECHANISM_MPS : MECHANISM_TIME, false,
 			"no partition of SMs beside %s, which may make it larger",
 			facts->mps_variable);
+	if (!facts->can_partition)
+		return choice(MECHANISM_TIME, false, TOO_OLD);
 	return choice(facts->asked == CONFIG_SM ? MECHANISM_SM : MECHANISM_BOTH, true, "asked for");
 }
 

@@ -26,7 +26,7 @@ enum mechanism_company { MECHANISM_ALONE, MECHANISM_BESIDE_OTHERS, MECHANISM_BES
 struct mechanism_facts {
 	enum config_mechanism asked;
 	bool has_mps;             /* the driver uses it for this process */
-	bool has_percentage;      /* MPS was told one, or will be, for this share */
+	bool has_percentage;      /* MPS was told one, or will be */
 	const char *no_mps;       /* where it was not: why */
 	const char *mps_variable; /* by which the environment has a part of the SMs, or NULL */
 	bool is_static;           /* that variable names a static partition */

@@ -123,20 +123,30 @@ static void write_percentage(uint32_t ppm, char text[16])
 		text[strlen(text) - 1] = '\0';
 }
 
-/* What the environment has already. 0 for nothing, and for what is no percentage, which the driver
- * does not take either. */
-static uint32_t percentage_before(void)
+/* What the environment has already. */
+struct percentage {
+	uint32_t ppm;  /* 0: none, or what is not above 0 and up to 100 */
+	bool is_plain; /* as every driver takes it, for all that is known */
+};
+
+/* What is no plain number may be one to a driver (`33.33333333333333333333`, ` 20`, `20%`): it is
+ * read as strtod() does. */
+static struct percentage percentage_before(void)
 {
 	const char *text = getenv(MPS_PERCENTAGE);
 	struct share_value share;
 	char percent[32];
 
 	if (text == NULL)
-		return 0;
+		return (struct percentage){.ppm = 0};
 	int len = snprintf(percent, sizeof(percent), "%s%%", text);
-	if (len < 0 || (size_t)len >= sizeof(percent) || units_parse_share(percent, &share) != NULL)
-		return 0;
-	return share.ppm;
+	if (len > 0 && (size_t)len < sizeof(percent) && units_parse_share(percent, &share) == NULL)
+		return (struct percentage){share.ppm, true};
+	double value = strtod(text, NULL);
+	if (!(value > 0 && value <= 100)) /* NaN is none either */
+		return (struct percentage){.ppm = 0};
+	uint32_t ppm = (uint32_t)(value * (PPM_WHOLE / 100));
+	return (struct percentage){ppm > 0 ? ppm : 1, false};
 }
 
 bool mps_names_partition(void)
@@ -151,8 +161,10 @@ const char *mps_variable(void)
 	if (mps_names_partition())
 		return MPS_SM_PARTITION;
 	/* What is no percentage may be one to another driver. */
-	return getenv(MPS_PERCENTAGE) != NULL && percentage_before() != PPM_WHOLE ? MPS_PERCENTAGE
-										  : NULL;
+	struct percentage before = percentage_before();
+	bool is_whole = before.is_plain && before.ppm == PPM_WHOLE;
+
+	return getenv(MPS_PERCENTAGE) != NULL && !is_whole ? MPS_PERCENTAGE : NULL;
 }
 
 static void refuse(struct mps_plan *plan, const char *reason)
@@ -164,23 +176,26 @@ static void refuse(struct mps_plan *plan, const char *reason)
 struct mps_plan mps_plan(const struct config *config)
 {
 	struct mps_plan plan = {.is_asked = is_asked(config), .ppm = PPM_WHOLE};
+	struct percentage before = percentage_before();
+	bool has_part = before.is_plain && before.ppm < PPM_WHOLE && config_limits_compute(config);
 
-	if (!plan.is_asked)
+	if (!plan.is_asked && !has_part)
 		return plan;
 	struct mps_daemon found = mps_find(getenv("CUDA_MPS_PIPE_DIRECTORY"));
-	uint32_t before = percentage_before();
-	plan.ppm = largest_share(config);
+	uint32_t wanted = plan.is_asked ? largest_share(config) : PPM_WHOLE;
 	if (!found.is_there)
 		refuse(&plan, found.text);
 	else if (mps_names_partition())
 		refuse(&plan, MPS_SM_PARTITION " is set: MPS gives it SMs of its own");
-	else if (plan.ppm == PPM_WHOLE)
+	else if (wanted == PPM_WHOLE && !has_part)
 		refuse(&plan, "MPS takes one percentage for all devices, and not each has a share "
 			      "in percent");
-	if (plan.ppm == PPM_WHOLE)
+	if (*plan.reason != '\0')
 		return plan;
-	plan.is_change = before == 0 || plan.ppm < before;
-	plan.ppm = plan.is_change ? plan.ppm : before;
+	bool is_tighter = before.ppm == 0 || wanted < before.ppm;
+	plan.ppm = is_tighter ? wanted : before.ppm;
+	/* What not every driver may understand is written so that it does. */
+	plan.is_change = is_tighter || !before.is_plain;
 	write_percentage(plan.ppm, plan.percentage);
 	snprintf(plan.reason, sizeof(plan.reason), "%s", found.text);
 	return plan;

@@ -32,7 +32,7 @@ struct mps_daemon mps_find(const char *directory);
 
 /* What MPS can keep of the settings. */
 struct mps_plan {
-	bool is_asked; /* a device's share may be kept by MPS; else the daemon was not looked for */
+	bool is_asked;  /* a device's share may be kept by MPS */
 	bool is_change; /* the variable is to become `percentage` */
 	uint32_t ppm;   /* of the SMs of every device; PPM_WHOLE: MPS keeps nothing, for `reason` */
 	char percentage[16];
@@ -40,8 +40,10 @@ struct mps_plan {
 };
 
 /* The percentage is the largest share of any device, at least 1, for it is one for all; and not
- * more than the environment has already. Threads: reads the environment without a lock, as every
- * getenv does. */
+ * more than the environment has already, which is the plan even where nothing else of it is to be
+ * kept by MPS: the driver goes by it, so what a share is a part of has to be known. The daemon is
+ * looked for where MPS is asked for or the environment has a percentage. Threads: reads the
+ * environment without a lock, as every getenv does. */
 struct mps_plan mps_plan(const struct config *config);
 
 /* The variable by which the environment gives a client of MPS a part of the SMs, in which green

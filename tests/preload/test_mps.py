@@ -77,6 +77,23 @@ class Mps(harness.Case):
                                          **{PERCENTAGE: "30"})
                 self.assertEqual((seen["told"], seen["null"]), ("40", "40"))
                 self.assertIn(f"no partition of SMs beside {PERCENTAGE}", said)
+                self.assertIn("30 % of the SMs by MPS, 100.0 % of the time", said)
+
+    def test_percentage_that_is_there_is_not_taken_twice(self):
+        """Of the device, and not of what the percentage has left of it."""
+        for settings in ({"COMPUTE_0": "25%"}, {"COMPUTE": "33sm"},
+                         {"COMPUTE": "25%", "MECHANISM": "sm"}):
+            with self.subTest(settings):
+                said = self.run_on(self.machine, settings.pop("COMPUTE", "100%"),
+                                   **settings, **{PERCENTAGE: "50"})[1]
+                self.assertIn("50 % of the SMs by MPS, 50.0 % of the time, no turns", said)
+
+    def test_number_of_sms_by_time_is_a_part_of_the_device(self):
+        """Those that take turns with it give it this part of all turns."""
+        found = self.use("33sm", span_s=1, waves=WAVES // 2, MECHANISM="time",
+                         variables={PERCENTAGE: "50"})
+        print(f"33 of 132 SMs, by time: {found[0]:.2f} on half of them")
+        self.assertLess(abs(found[0] - 12.5), 2, found)
 
     def test_green_context_beside_all_of_the_device(self):
         for percentage in ("100", "100.0"):
@@ -216,7 +233,7 @@ class Mps(harness.Case):
             "mps", "CUDA_MPS_SM_PARTITION names SMs that MPS keeps for it, and time keeps a share "
                    "of these"))
         self.assertEqual(self.kept(variables, CUSLICE_MECHANISM="sm", **{PERCENTAGE: "30"}), (
-            "time", f"no partition of SMs beside {PERCENTAGE}, which may make it larger"))
+            "mps", f"no partition of SMs beside {PERCENTAGE}, which may make it larger"))
         self.assertEqual(self.kept(variables, CUSLICE_MECHANISM="time"), ("time", "asked for"))
         self.assertEqual(self.kept(variables, CUSLICE_COMPUTE="32sm")[0], "time")
         variables["CUDA_MPS_PIPE_DIRECTORY"] = os.path.join(self.machine.folder.name, "none")

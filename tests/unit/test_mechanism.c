@@ -72,6 +72,8 @@ static void check_where_it_can(const struct mechanism_facts *facts, enum mechani
 		assert_int_equal(mechanism, MECHANISM_MPS_STATIC);
 	else if (is_for_mps && facts->has_mps && facts->has_percentage)
 		assert_int_equal(mechanism, MECHANISM_MPS);
+	else if (!is_for_mps && facts->asked != CONFIG_TIME && has_part && facts->has_percentage)
+		assert_int_equal(mechanism, MECHANISM_MPS); /* it is there already */
 	if (facts->asked == CONFIG_SM && facts->can_partition && !has_part)
 		assert_int_equal(mechanism, MECHANISM_SM);
 	if (facts->asked == CONFIG_BOTH && facts->can_partition && !has_part)
@@ -153,6 +155,11 @@ static void reasons(void **state)
 			 .has_mps = true,
 			 .mps_variable = "A_VARIABLE"},
 			MECHANISM_TIME, {"beside A_VARIABLE", "larger"}},
+		{{.asked = CONFIG_SM,
+			 .has_mps = true,
+			 .has_percentage = true,
+			 .mps_variable = "A_VARIABLE"},
+			MECHANISM_MPS, {"beside A_VARIABLE", "larger"}},
 		{{.asked = CONFIG_BOTH,
 			 .can_partition = true,
 			 .has_mps = true,

@@ -182,9 +182,20 @@ static const struct plan_row plan_rows[] = {
 	{{"CUSLICE_COMPUTE=30%"}, "", 300000, true, "30", "MPS at"},
 	{{"CUSLICE_COMPUTE=30%"}, "0", 300000, true, "30", "MPS at"},
 	{{"CUSLICE_COMPUTE=30%"}, "-5", 300000, true, "30", "MPS at"},
-	{{"CUSLICE_COMPUTE=30%"}, "20%", 300000, true, "30", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "nan", 300000, true, "30", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "all", 300000, true, "30", "MPS at"},
 	{{"CUSLICE_COMPUTE=30%"}, "1000000000000000000000000000000000000000", 300000, true, "30",
 		"MPS at"},
+	/* What drivers may read in different ways is written as all do, and is not made more. */
+	{{"CUSLICE_COMPUTE=30%"}, "20%", 200000, true, "20", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, " 20", 200000, true, "20", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "20.", 200000, true, "20", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "+2e1", 200000, true, "20", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "16.66666666666666666666666666666", 166666, true, "16.6666",
+		"MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "33.33333333333333333333", 300000, true, "30", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "1e-9", 1, true, "0.0001", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "100 ", 300000, true, "30", "MPS at"},
 	/* One for all devices is the largest of any. */
 	{{"CUSLICE_COMPUTE=30%", "CUSLICE_COMPUTE_1=10%"}, NULL, 300000, true, "30", "MPS at"},
 	{{"CUSLICE_COMPUTE=30%", "CUSLICE_MECHANISM_1=time"}, NULL, PPM_WHOLE, false, "",
@@ -195,6 +206,28 @@ static const struct plan_row plan_rows[] = {
 		"one percentage for all devices"},
 	{{"CUSLICE_COMPUTE=30%", "CUDA_MPS_SM_PARTITION=GPU-1/a"}, NULL, PPM_WHOLE, false, "",
 		"CUDA_MPS_SM_PARTITION"},
+	/* What the environment has is there, whether or not more could be told. */
+	{{"CUSLICE_COMPUTE_0=30%"}, "50", 500000, false, "50", "MPS at"},
+	{{"CUSLICE_COMPUTE_0=30%"}, "100", PPM_WHOLE, false, "", "one percentage for all devices"},
+	{{"CUSLICE_COMPUTE_0=30%"}, "50%", PPM_WHOLE, false, "", "one percentage for all devices"},
+	{{"CUSLICE_COMPUTE=32sm"}, "50", 500000, false, "50", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%", "CUSLICE_MECHANISM_1=time"}, "20", 200000, false, "20", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%", "CUDA_MPS_SM_PARTITION=GPU-1/a"}, "20", PPM_WHOLE, false, "",
+		"CUDA_MPS_SM_PARTITION"},
+};
+
+/* Settings that ask for no MPS, beside a percentage. */
+static const struct plan_row beside_rows[] = {
+	{{"CUSLICE_COMPUTE=30%", "CUSLICE_MECHANISM=sm"}, "50", 500000, false, "50", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%", "CUSLICE_MECHANISM=both"}, "30", 300000, false, "30", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%", "CUSLICE_MECHANISM=time"}, "20", 200000, false, "20", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%", "CUSLICE_MECHANISM=sm", "CUSLICE_MECHANISM_1=auto"}, "20", 200000,
+		false, "20", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%", "CUSLICE_MECHANISM=sm"}, "100", PPM_WHOLE, false, "", ""},
+	{{"CUSLICE_COMPUTE=30%", "CUSLICE_MECHANISM=sm"}, "50%", PPM_WHOLE, false, "", ""},
+	{{"CUSLICE_COMPUTE=100%"}, "50", PPM_WHOLE, false, "", ""},
+	{{"CUSLICE_MEMORY=1GiB"}, "50", PPM_WHOLE, false, "", ""},
+	{{"CUSLICE_COMPUTE=30%", "CUSLICE_DISABLE=1"}, "50", PPM_WHOLE, false, "", ""},
 };
 
 static const struct plan_row unasked_rows[] = {
@@ -226,22 +259,28 @@ static struct mps_plan plan_of(const struct plan_row *row)
 	return mps_plan(&config);
 }
 
+static void check_plan(const struct plan_row *row, bool is_asked)
+{
+	struct mps_plan plan = plan_of(row);
+
+	print_message("%s, before %s\n", row->settings[0], row->before);
+	assert_int_equal(plan.is_asked, is_asked);
+	assert_int_equal(plan.ppm, row->ppm);
+	assert_int_equal(plan.is_change, row->is_change);
+	assert_string_equal(plan.percentage, row->percentage);
+	assert_non_null(strstr(plan.reason, row->reason));
+}
+
 static void settings_become_a_percentage(void **state)
 {
 	(void)state;
 	setenv("CUDA_MPS_PIPE_DIRECTORY", folder, 1);
 	int fd = bind_control(SOCK_SEQPACKET);
 	assert_int_equal(listen(fd, 5), 0);
-	for (unsigned i = 0; i < ARRAY_LEN(plan_rows); i++) {
-		const struct plan_row *row = &plan_rows[i];
-		struct mps_plan plan = plan_of(row);
-		print_message("%s, before %s\n", row->settings[0], row->before);
-		assert_true(plan.is_asked);
-		assert_int_equal(plan.ppm, row->ppm);
-		assert_int_equal(plan.is_change, row->is_change);
-		assert_string_equal(plan.percentage, row->percentage);
-		assert_non_null(strstr(plan.reason, row->reason));
-	}
+	for (unsigned i = 0; i < ARRAY_LEN(plan_rows); i++)
+		check_plan(&plan_rows[i], true);
+	for (unsigned i = 0; i < ARRAY_LEN(beside_rows); i++)
+		check_plan(&beside_rows[i], false);
 	for (unsigned i = 0; i < ARRAY_LEN(unasked_rows); i++) {
 		struct mps_plan plan = plan_of(&unasked_rows[i]);
 		assert_false(plan.is_asked);
@@ -298,6 +337,11 @@ static void without_a_daemon_nothing_changes(void **state)
 	assert_false(plan.is_change);
 	assert_int_equal(plan.ppm, PPM_WHOLE);
 	assert_non_null(strstr(plan.reason, "no MPS at"));
+	for (unsigned i = 0; i < ARRAY_LEN(beside_rows); i++) {
+		plan = plan_of(&beside_rows[i]);
+		assert_false(plan.is_change);
+		assert_int_equal(plan.ppm, PPM_WHOLE);
+	}
 }
 
 static atomic_bool is_over;
