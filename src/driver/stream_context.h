@@ -16,14 +16,18 @@ static inline bool stream_is_default(CUstream stream)
 
 /* False where the stream is not to be touched: it captures, or is the legacy stream while another
  * captures, and an event would become part of the graph; or there is no context, which is the
- * driver's to refuse. */
+ * driver's to refuse. Of a stream in a green context it is the primary one, whose events its
+ * streams share, and which nobody ends unseen; drivers before CUDA 12.5 give the green one. */
 static inline bool stream_find_context(CUstream stream, CUcontext *ret_context)
 {
 	CUstreamCaptureStatus capturing;
+	CUgreenCtx green;
 
 	if (driver.cuStreamIsCapturing(stream, &capturing) != CUDA_SUCCESS ||
 		capturing != CU_STREAM_CAPTURE_STATUS_NONE)
 		return false;
+	if (driver.cuStreamGetCtx_v2(stream, ret_context, &green) == CUDA_SUCCESS)
+		return true;
 	if (stream_is_default(stream))
 		return driver.cuCtxGetCurrent(ret_context) == CUDA_SUCCESS && *ret_context != NULL;
 	return driver.cuStreamGetCtx(stream, ret_context) == CUDA_SUCCESS;

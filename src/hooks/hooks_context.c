@@ -184,6 +184,18 @@ static CUcontext primary_of(CUdevice device, CUresult(CUDAAPI *release)(CUdevice
 	return context;
 }
 
+/* After a call by which a reference has ended, with the context that primary_of() gave before. */
+static CUresult released(CUdevice device, CUcontext context, CUresult res)
+{
+	bool is_gone = res == CUDA_SUCCESS && !primary_is_active(device);
+
+	if (is_gone)
+		partition_forget((unsigned)device);
+	if (context == NULL)
+		return res;
+	return is_gone ? context_gone(context, res) : context_lives(context, res);
+}
+
 /* Releasing ends the context only with its last reference. */
 static CUresult release_primary(CUdevice device, CUresult(CUDAAPI *release)(CUdevice))
 {
@@ -191,13 +203,7 @@ static CUresult release_primary(CUdevice device, CUresult(CUDAAPI *release)(CUde
 
 	if (context != NULL)
 		before_end(context);
-	CUresult res = release(device);
-	bool is_gone = res == CUDA_SUCCESS && !primary_is_active(device);
-	if (is_gone)
-		partition_forget((unsigned)device);
-	if (context == NULL)
-		return res;
-	return is_gone ? context_gone(context, res) : context_lives(context, res);
+	return released(device, context, release(device));
 }
 
 CUresult CUDAAPI hook_cuDevicePrimaryCtxRelease(CUdevice device)
@@ -232,4 +238,29 @@ CUresult CUDAAPI hook_cuDevicePrimaryCtxReset_v2(CUdevice device)
 {
 	return reset_primary(
 		device, driver.cuDevicePrimaryCtxReset_v2, driver.cuDevicePrimaryCtxRelease_v2);
+}
+
+static bool find_device_of_green(CUgreenCtx green, CUdevice *ret_device)
+{
+	CUcontext context;
+
+	if (driver.cuCtxFromGreenCtx(&context, green) != CUDA_SUCCESS ||
+		driver.cuCtxPushCurrent_v2(context) != CUDA_SUCCESS)
+		return false;
+	bool is_known = driver.cuCtxGetDevice(ret_device) == CUDA_SUCCESS;
+	driver.cuCtxPopCurrent_v2(&context);
+	return is_known;
+}
+
+/* A green context has a reference to its primary one, which may be the last. */
+CUresult CUDAAPI hook_cuGreenCtxDestroy(CUgreenCtx green)
+{
+	CUdevice device;
+
+	if (!find_device_of_green(green, &device))
+		return driver.cuGreenCtxDestroy(green);
+	CUcontext context = primary_of(device, driver.cuDevicePrimaryCtxRelease_v2);
+	if (context != NULL)
+		before_end(context);
+	return released(device, context, driver.cuGreenCtxDestroy(green));
 }

@@ -133,6 +133,17 @@ class Changes(harness.Case):
         self.check("cuGraphExecDestroy")
 
 
+class Greens(harness.Case):
+    def test_contexts_after_a_green_one_are_billed(self):
+        """Whose handles may be theirs: as many launches in each of two, of 2 ms."""
+        with harness.Machine() as machine:
+            done = machine.run(client("greens"), "bills", limits={"COMPUTE": "90%"})
+        billed_ns = int(fields(self.finished(done))["billed"])
+        print(f"contexts after a green one: billed {billed_ns / 80e6:.3f}")
+        self.assertGreater(billed_ns, 0.95 * 80e6)
+        self.assertLess(billed_ns, 1.25 * SLOW * 80e6)
+
+
 class Devices(harness.Case):
     """Each has its own bill."""
 

@@ -8,6 +8,7 @@ import harness
 from harness import MIB, OUT_OF_MEMORY, client, fields
 
 OVER = str(OUT_OF_MEMORY)
+INVALID_CONTEXT = 201
 
 
 class Talk:
@@ -95,6 +96,14 @@ class Memory(harness.Case):
             self.assertEqual(talk.device()["peak"], quota)
         self.assertEqual(talk.seen["after_detach"], [str(quota), str(quota), "0"])
         self.assertEqual(talk.seen["filled"], ["0"] * 101)
+
+    def test_last_green_context_gives_the_bytes_of_its_primary_one_back(self):
+        with self.machine(context_bytes=str(8 * MIB)) as machine:
+            done = machine.run(client("greens"), "memory", limits={"MEMORY": str(64 * MIB)})
+        seen = fields(self.finished(done))
+        held = str((32 + 8) * MIB)
+        self.assertEqual(seen, {"filled": held, "first": held, "second": "0", "again": held,
+                                "mistake": str(INVALID_CONTEXT)})
 
     def test_quota_is_exact_to_the_byte(self):
         quota = 10 * MIB

@@ -139,6 +139,15 @@ static CUresult stream_get_ctx(CUstream stream, CUcontext *ret_context)
 	return *ret_context != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
+/* As drivers before CUDA 12.5. */
+static CUresult stream_get_contexts(CUstream stream, CUcontext *ret_context, CUgreenCtx *ret_green)
+{
+	(void)stream;
+	(void)ret_context;
+	(void)ret_green;
+	return CUDA_ERROR_NOT_SUPPORTED;
+}
+
 static CUresult stream_is_capturing(CUstream stream, CUstreamCaptureStatus *ret_status)
 {
 	(void)stream;
@@ -242,6 +251,7 @@ void fake_reset(void)
 		.cuCtxPushCurrent_v2 = ctx_push,
 		.cuCtxPopCurrent_v2 = ctx_pop,
 		.cuStreamGetCtx = stream_get_ctx,
+		.cuStreamGetCtx_v2 = stream_get_contexts,
 		.cuStreamIsCapturing = stream_is_capturing,
 		.cuStreamQuery = stream_query,
 		.cuThreadExchangeStreamCaptureMode = exchange_mode,

@@ -135,6 +135,13 @@ static CUresult stream_get_context(CUstream stream, CUcontext *ret_context)
 	return ctx_get_current(ret_context);
 }
 
+static CUresult stream_get_contexts(CUstream stream, CUcontext *ret_context, CUgreenCtx *ret_green)
+{
+	(void)stream;
+	*ret_green = NULL;
+	return ctx_get_current(ret_context);
+}
+
 static CUresult stream_is_capturing(CUstream stream, CUstreamCaptureStatus *ret_status)
 {
 	(void)stream;
@@ -362,6 +369,7 @@ void tenants_reset(void)
 		.cuCtxGetDevice = ctx_get_device,
 		.cuCtxGetCurrent = ctx_get_current,
 		.cuStreamGetCtx = stream_get_context,
+		.cuStreamGetCtx_v2 = stream_get_contexts,
 		.cuStreamIsCapturing = stream_is_capturing,
 		.cuStreamQuery = stream_query,
 		.cuThreadExchangeStreamCaptureMode = exchange_mode,

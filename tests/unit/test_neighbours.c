@@ -58,6 +58,13 @@ static CUresult ctx_get_current(CUcontext *ret_context)
 	return CUDA_SUCCESS;
 }
 
+static CUresult stream_get_contexts(CUstream stream, CUcontext *ret_context, CUgreenCtx *ret_green)
+{
+	(void)stream;
+	*ret_green = NULL;
+	return ctx_get_current(ret_context);
+}
+
 static CUresult stream_is_capturing(CUstream stream, CUstreamCaptureStatus *ret_status)
 {
 	(void)stream;
@@ -93,6 +100,7 @@ static int setup(void **state)
 	driver = (struct driver){
 		.cuCtxGetDevice = ctx_get_device,
 		.cuCtxGetCurrent = ctx_get_current,
+		.cuStreamGetCtx_v2 = stream_get_contexts,
 		.cuStreamIsCapturing = stream_is_capturing,
 		.cuStreamQuery = stream_query,
 		.cuThreadExchangeStreamCaptureMode = exchange_mode,
