@@ -4,6 +4,7 @@
 #include "hooks/contexts.h"
 #include "base/wipe.h"
 #include "hooks/reconcile.h"
+#include "hooks/settle.h"
 #include "slice/slice.h"
 
 /* No context takes more; what is more was somebody else's. */
@@ -71,6 +72,14 @@ static bool read_taken(const struct context_charge *charge, const struct reserva
 	       *ret_bytes <= PLAUSIBLE_BYTES;
 }
 
+static bool read_beyond_reserved(const struct reservation *reserved, uint64_t *ret_bytes)
+{
+	if (reconcile_read(reserved->device, ret_bytes) != RECONCILE_TOLD)
+		return false;
+	*ret_bytes += reserved->bytes;
+	return true;
+}
+
 /* While other threads take memory, what was taken is not the context's alone: then it is as
  * expected. The first one, of which nothing is expected, is charged what nobody else was. */
 static uint64_t measure(const struct context_charge *charge, const struct reservation *reserved)
@@ -78,15 +87,15 @@ static uint64_t measure(const struct context_charge *charge, const struct reserv
 	unsigned device = reserved->device;
 	uint64_t bytes, known = expect(device);
 
-	if (!footprint_is_steady(&charge->footprint))
-		return known > 0 || reconcile_read(device, &bytes) != RECONCILE_TOLD
-			       ? known
-			       : bytes + reserved->bytes;
-	if (!read_taken(charge, reserved, &bytes))
-		return known;
+	bool is_steady = footprint_is_steady(&charge->footprint);
+	bool is_taken = is_steady ? read_taken(charge, reserved, &bytes)
+				  : known == 0 && read_beyond_reserved(reserved, &bytes);
+
 	/* What is about to come back makes it too small. */
-	if (known > 0 && charge->footprint.after.pending_bytes > 0)
-		return known;
+	if (!is_steady || !is_taken || charge->footprint.after.pending_bytes > 0) {
+		reconcile_soon(device);
+		return known > 0 || !is_taken ? known : bytes;
+	}
 	expect_at_most(device, bytes);
 	if (known == 0 || bytes < known)
 		return expect(device);
@@ -152,6 +161,23 @@ static uint64_t find_bytes(unsigned device)
 	return bytes < most ? bytes : most;
 }
 
+/* What others are about to take makes it too small, and what is being given back too. What is left
+ * over is for the next allocation to find. */
+static uint64_t find_unknown(unsigned device)
+{
+	uint64_t give_backs = ledger_give_backs(device), used = ledger_used_here(device);
+	bool is_at_rest = ledger_in_flight_here(device) == 0;
+	uint64_t bytes = find_bytes(device);
+
+	is_at_rest = is_at_rest && settle_what_came_back(device) == 0 &&
+		     ledger_in_flight_here(device) == 0 && ledger_used_here(device) == used &&
+		     ledger_give_backs(device) == give_backs;
+	if (is_at_rest)
+		expect_at_most(device, bytes);
+	reconcile_soon(device);
+	return bytes;
+}
+
 COLD void contexts_see_unknown(unsigned device, CUcontext context)
 {
 	struct reservation reservation;
@@ -162,10 +188,9 @@ COLD void contexts_see_unknown(unsigned device, CUcontext context)
 	footprint_hold(device, &footprint);
 	footprint_lock(&footprint);
 	if (!is_charged(context) && ledger_reserve(device, LEDGER_CONTEXT, 0, &reservation)) {
-		uint64_t bytes = find_bytes(device);
-		reconcile_name(device, bytes);
+		uint64_t bytes = find_unknown(device);
+		reconcile_name(device, bytes, &reservation);
 		commit(&reservation, bytes, context);
-		expect_at_most(device, bytes);
 	}
 	footprint_done(&footprint);
 	atomic_store_explicit(&contexts->last_seen[device], context, memory_order_relaxed);

@@ -123,11 +123,16 @@ bool footprint_drop(const struct footprint *footprint, uint64_t *ret_bytes)
 
 bool footprint_given(const struct footprint *footprint, uint64_t *ret_bytes)
 {
+	uint64_t unaccounted;
 	int64_t change;
 
 	if (!find_change(footprint, &change))
 		return false;
-	*ret_bytes = change < 0 ? (uint64_t)-change : 0;
+	bool is_ours =
+		change < 0 && reconcile_read(footprint->device, &unaccounted) == RECONCILE_NOT_TOLD;
+	if (change < 0)
+		reconcile_soon(footprint->device);
+	*ret_bytes = is_ours ? (uint64_t)-change : 0;
 	return true;
 }
 

@@ -23,7 +23,7 @@ struct footprint {
 		uint64_t free_bytes; /* as the source tells it */
 		uint64_t held_bytes; /* by the ledger */
 		uint64_t give_backs;
-		uint64_t pending_bytes; /* freed in stream order, and perhaps back */
+		uint64_t pending_bytes; /* being given back, and perhaps back */
 	} before, after;
 	bool is_quiet;      /* nothing was in flight before */
 	bool was_disturbed; /* by another thread, up to footprint_lock() */
@@ -54,13 +54,14 @@ bool footprint_is_steady(const struct footprint *footprint);
  * has risen. False where it cannot be seen. */
 bool footprint_drop(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
 
-/* The other way round: what free memory has risen by; 0 where it has dropped. */
+/* The other way round: what free memory has risen by; 0 where it has dropped, and where the
+ * driver's own figure is not less than the ledger's: then a neighbour has given something back. */
 bool footprint_given(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
 
 /* What it has dropped by, but not more than what the driver's own figure leaves unaccounted for.
- * Where frees in stream order are under way it is too small by what is back already, and the
- * reconciling is to find that soon. To that all is left, and false returned, where the measurement
- * is not steady, or those frees keep the figure from telling. */
+ * Where memory is being given back it is too small by what is back already, and the reconciling is
+ * to find that soon. To that all is left, and false returned, where the measurement is not steady,
+ * or that memory keeps the figure from telling. */
 bool footprint_taken(const struct footprint *footprint, uint64_t *ret_bytes) MUST_CHECK;
 
 #endif

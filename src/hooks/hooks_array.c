@@ -9,6 +9,7 @@
 #include "hooks/capture_mode.h"
 #include "hooks/charge.h"
 #include "hooks/hooks.h"
+#include "hooks/settle.h"
 #include "slice/slice.h"
 
 #include <stdatomic.h>
@@ -44,12 +45,14 @@ static bool read_free(unsigned device, struct reading *ret_reading)
 {
 	size_t free_bytes = 0, total_bytes;
 
+	uint64_t leaving_bytes = settle_what_came_back(device);
 	ret_reading->begun = atomic_load(&traffic->begun);
 	ret_reading->used_bytes = ledger_used(device);
 	CUstreamCaptureMode mode = relax_capture();
 	CUresult res = driver.cuMemGetInfo_v2(&free_bytes, &total_bytes);
 	restore_capture(mode);
-	ret_reading->is_taken = res == CUDA_SUCCESS && atomic_load(&traffic->under_way) == 1;
+	ret_reading->is_taken =
+		res == CUDA_SUCCESS && leaving_bytes == 0 && atomic_load(&traffic->under_way) == 1;
 	ret_reading->free_bytes = free_bytes;
 	return ret_reading->is_taken;
 }

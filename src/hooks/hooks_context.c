@@ -96,11 +96,13 @@ static void before_end(CUcontext context)
 {
 	governor_settle_context(context);
 	pending_frees_hold_context(context);
+	ledger_begin_end();
 }
 
 /* It did not end after all. */
 static CUresult context_lives(CUcontext context, CUresult res)
 {
+	ledger_end_end();
 	governor_keep_context(context);
 	pending_frees_resume_context(context);
 	return res;
@@ -125,6 +127,7 @@ static CUresult context_gone(CUcontext context, CUresult res)
 	pending_frees_drop_context(context);
 	ledger_drop_context(context);
 	settle_pools();
+	ledger_end_end();
 	governor_lose_context(context);
 	/* Its functions and graphs are gone, and their handles may be others' from now on. */
 	governor_doubt(COSTS_ALL);

@@ -127,7 +127,9 @@ static struct holding take_heap_out(CUcontext context, CUlimit limit)
 {
 	struct holding had = {.bytes = 0};
 
-	if (!ledger_take_out(heap_key(context, limit), &had))
+	if (ledger_take_out(heap_key(context, limit), &had))
+		ledger_take_over(&had);
+	else
 		had.bytes = 0;
 	return had;
 }

@@ -357,14 +357,14 @@ CUresult CUDAAPI hook_cuLibraryUnload(CUlibrary library)
 		return driver.cuLibraryUnload(library);
 	set_leaving(library, true);
 	governor_doubt(COSTS_ALL);
+	ledger_begin_end();
 	CUresult res = driver.cuLibraryUnload(library);
-	if (res != CUDA_SUCCESS) {
+	if (res != CUDA_SUCCESS)
 		set_leaving(library, false);
-		return res;
-	}
-	while (forget(library, NULL, &key)) {
+	while (res == CUDA_SUCCESS && forget(library, NULL, &key)) {
 		if (ledger_take_out(key, &holding))
 			ledger_give_back(&holding);
 	}
+	ledger_end_end();
 	return res;
 }

@@ -431,6 +431,7 @@ bool physical_open(CUdeviceptr address, CUdevice device, const struct segment_na
 
 struct hold *hold_begin_end(enum hold_kind kind, uint64_t key)
 {
+	ledger_begin_end();
 	lock_take(&state->lock);
 	struct hold *hold = holds_find(&state->holds, kind, key);
 	if (hold != NULL && ++hold->ending == hold->count)
@@ -462,11 +463,11 @@ static void end_one(struct hold *hold, CUresult res)
 
 void hold_end(struct hold *hold, CUresult res)
 {
-	if (hold == NULL)
-		return;
 	lock_take(&state->lock);
-	end_one(hold, res);
+	if (hold != NULL)
+		end_one(hold, res);
 	lock_drop(&state->lock);
+	ledger_end_end();
 }
 
 struct hold *holds_begin_unmap(uint64_t address, uint64_t bytes)
@@ -474,6 +475,7 @@ struct hold *holds_begin_unmap(uint64_t address, uint64_t bytes)
 	struct hold *first = NULL, *hold;
 	uint64_t done_bytes = 0;
 
+	ledger_begin_end();
 	lock_take(&state->lock);
 	while (done_bytes < bytes &&
 		(hold = holds_find(&state->holds, HOLD_MAPPING, address + done_bytes)) != NULL) {
@@ -497,4 +499,5 @@ void holds_unmap(struct hold *holds, CUresult res)
 		end_one(hold, res);
 	}
 	lock_drop(&state->lock);
+	ledger_end_end();
 }

@@ -12,17 +12,20 @@
 /* The least part of the quota to go on before the next reading. */
 #define LEAST_STEP 16
 #define TRIES      4
-/* Readings in a row, at one allocation each, while frees in stream order make them doubtful. */
+/* Readings in a row, at one allocation each, while memory that is being given back makes them
+ * doubtful. */
 #define MOST_DOUBTS 8
 
-_Atomic uint64_t *reconcile_thresholds;
+struct reconcile_threshold *reconcile_thresholds;
 
 /* Wiped at fork: a child holds nothing. */
 static struct reconcile_state {
-	_Atomic uint64_t thresholds[LEDGER_MAX_DEVICES];
+	struct reconcile_threshold thresholds[LEDGER_MAX_DEVICES];
 	struct reconcile_device {
 		atomic_bool is_reading;
-		unsigned doubts;          /* of who is reading */
+		/* Of who is reading. */
+		unsigned doubts;
+		uint64_t quota_bytes;     /* at the last reading */
 		_Atomic uint64_t next_ns; /* when the last reading becomes stale */
 		_Atomic uint64_t holders; /* threads that are about to charge what they found */
 		_Atomic uint64_t resumed; /* how often one of them was done */
@@ -68,7 +71,7 @@ bool reconcile_was_alone(unsigned device, const struct reconcile_watch *watch)
 
 void reconcile_soon(unsigned device)
 {
-	atomic_store_explicit(&reconcile_thresholds[device], 0, memory_order_relaxed);
+	atomic_store_explicit(&reconcile_thresholds[device].used_bytes, 0, memory_order_relaxed);
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b)
@@ -133,52 +136,57 @@ static void settle_other(struct reconcile_device *at, unsigned device, uint64_t 
 }
 
 /* A reading that is lower than the last is believed when the next one agrees: allocations that
- * were on their way make one too low. One that somebody else charged meanwhile is dropped. */
-static void charge_other(unsigned device, uint64_t bytes, uint64_t resumed)
+ * were on their way make one too low. One that somebody else charged meanwhile is dropped, and
+ * false returned. */
+static bool charge_other(unsigned device, uint64_t bytes, uint64_t resumed)
 {
 	struct reconcile_device *at = &reconciled->devices[device];
 
 	lock_take(&at->lock);
-	if (atomic_load(&at->holders) == 0 && atomic_load(&at->resumed) == resumed) {
+	bool is_nobodys = atomic_load(&at->holders) == 0 && atomic_load(&at->resumed) == resumed;
+	if (is_nobodys) {
 		settle_other(at, device, bytes > at->last_bytes ? bytes : at->last_bytes);
 		at->last_bytes = bytes;
 	}
 	lock_drop(&at->lock);
+	return is_nobodys;
 }
 
-void reconcile_name(unsigned device, uint64_t bytes)
+void reconcile_name(unsigned device, uint64_t bytes, struct reservation *into)
 {
 	struct reconcile_device *at = &reconciled->devices[device];
 
 	lock_take(&at->lock);
-	settle_other(at, device, at->other.bytes > bytes ? at->other.bytes - bytes : 0);
-	at->last_bytes = at->last_bytes > bytes ? at->last_bytes - bytes : 0;
+	uint64_t known_bytes = smaller(at->other.bytes, bytes);
+	ledger_move(&at->other, into, known_bytes - known_bytes % LEDGER_GRANULARITY);
+	at->last_bytes -= smaller(at->last_bytes, bytes);
 	lock_drop(&at->lock);
 }
 
 /* Half of what `used` leaves, but not so little that each allocation would ask. */
-static uint64_t threshold_beyond(unsigned device, uint64_t used)
+static uint64_t threshold_beyond(uint64_t quota, uint64_t used)
 {
-	uint64_t quota = ledger_quota(device);
 	uint64_t left = quota > used ? quota - used : 0;
 	uint64_t step = left / 2 > quota / LEAST_STEP ? left / 2 : quota / LEAST_STEP;
 
 	return used + step;
 }
 
-/* Returns false where the reading may be too small by what was freed in stream order. */
-static bool read_and_charge(unsigned device)
+/* Returns false where the reading may be too small by what is being given back, or was dropped. */
+static bool read_and_charge(unsigned device, uint64_t quota)
 {
 	uint64_t resumed = atomic_load(&reconciled->devices[device].resumed);
 	struct reading reading;
 
-	if (ledger_quota(device) == LEDGER_UNLIMITED ||
-		read_beyond(device, &reading) != RECONCILE_TOLD)
+	if (quota == LEDGER_UNLIMITED)
 		return true;
-	charge_other(device,
+	enum reconcile_answer answer = read_beyond(device, &reading);
+	if (answer != RECONCILE_TOLD)
+		return answer == RECONCILE_NOT_TOLD;
+	bool is_charged = charge_other(device,
 		reading.driver_bytes - smaller(reading.driver_bytes, reading.ledger_bytes),
 		resumed);
-	return reading.pending_bytes == 0;
+	return is_charged && reading.pending_bytes == 0;
 }
 
 /* Where somebody wants it to be read soon, it is read until it is not doubtful. */
@@ -188,20 +196,26 @@ static bool is_to_be_read_again(struct reconcile_device *at, bool is_wanted, boo
 	return at->doubts > 0;
 }
 
-/* `bytes` are about to be taken. Who wants another reading while this one is under way gets it. */
+/* `bytes` are about to be taken. Who wants another reading while this one is under way gets it, and
+ * so does a quota that becomes less. While somebody holds, nothing would come of it. */
 static COLD void reconcile(unsigned device, uint64_t bytes)
 {
 	struct reconcile_device *at = &reconciled->devices[device];
-	_Atomic uint64_t *threshold = &reconcile_thresholds[device];
-	uint64_t untouched = UINT64_MAX;
+	_Atomic uint64_t *threshold = &reconcile_thresholds[device].used_bytes;
+	uint32_t changes = atomic_load(&ledger_quota_changes);
+	uint64_t untouched = UINT64_MAX, quota = ledger_quota(device);
 
-	if (atomic_exchange_explicit(&at->is_reading, true, memory_order_acquire))
+	if (atomic_load(&at->holders) > 0 ||
+		atomic_exchange_explicit(&at->is_reading, true, memory_order_acquire))
 		return;
-	bool is_wanted = atomic_exchange(threshold, untouched) == 0;
-	bool is_again = is_to_be_read_again(at, is_wanted, read_and_charge(device));
+	bool is_wanted = atomic_exchange(threshold, untouched) == 0 || quota < at->quota_bytes;
+	at->quota_bytes = quota;
+	atomic_store_explicit(
+		&reconcile_thresholds[device].quota_changes, changes, memory_order_relaxed);
+	bool is_again = is_to_be_read_again(at, is_wanted, read_and_charge(device, quota));
 	/* Where there is no NVML now there will be none. */
 	bool is_absent = process_figure_is_absent();
-	uint64_t next = is_again ? 0 : threshold_beyond(device, ledger_used(device) + bytes);
+	uint64_t next = is_again ? 0 : threshold_beyond(quota, ledger_used(device) + bytes);
 	atomic_compare_exchange_strong(threshold, &untouched, is_absent ? UINT64_MAX : next);
 	atomic_store_explicit(&at->next_ns, is_absent ? UINT64_MAX : clock_now_ns() + PERIOD_NS,
 		memory_order_relaxed);

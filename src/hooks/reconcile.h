@@ -4,8 +4,8 @@
  * What the driver holds for this process and no hook saw is charged as LEDGER_OTHER: the driver's
  * own figure (process_figure.h) less what the ledger holds. The figure costs milliseconds, so it is
  * read where it matters and seldom: each time that half of what was left of the quota has been
- * used up since the last reading, and at most once a second before a refusal that it could avert
- * and where the program asks for free memory.
+ * used up since the last reading, or the quota has become less, and at most once a second before a
+ * refusal that it could avert and where the program asks for free memory.
  */
 #ifndef CUSLICE_HOOKS_RECONCILE_H
 #define CUSLICE_HOOKS_RECONCILE_H
@@ -29,13 +29,19 @@ void reconcile_if_stale(unsigned device);
 
 /* The same where `bytes` more fit and would use up half of what the last reading left. */
 void reconcile_for(unsigned device, uint64_t bytes);
-extern _Atomic uint64_t *reconcile_thresholds __attribute__((visibility("hidden")));
+struct reconcile_threshold {
+	_Atomic uint64_t used_bytes;
+	_Atomic uint32_t quota_changes; /* up to when that was reckoned */
+};
+extern struct reconcile_threshold *reconcile_thresholds __attribute__((visibility("hidden")));
 static inline void reconcile_before(unsigned device, uint64_t bytes)
 {
-	uint64_t threshold =
-		atomic_load_explicit(&reconcile_thresholds[device], memory_order_relaxed);
+	const struct reconcile_threshold *threshold = &reconcile_thresholds[device];
+	uint64_t most = atomic_load_explicit(&threshold->used_bytes, memory_order_relaxed);
 
-	if (unlikely(bytes >= threshold || ledger_used(device) >= threshold - bytes))
+	if (unlikely(bytes >= most || ledger_used(device) >= most - bytes ||
+		     atomic_load_explicit(&ledger_quota_changes, memory_order_relaxed) !=
+			     atomic_load_explicit(&threshold->quota_changes, memory_order_relaxed)))
 		reconcile_for(device, bytes);
 }
 
@@ -43,7 +49,7 @@ enum reconcile_answer {
 	RECONCILE_TOLD,
 	/* The figure is not known, or is less than the ledger's: then it leaves something out. */
 	RECONCILE_NOT_TOLD,
-	/* Frees in stream order go on, which may be why the figure is less than the ledger's. */
+	/* Memory is being given back, which may be why the figure is less than the ledger's. */
 	RECONCILE_MOVES,
 };
 
@@ -65,10 +71,12 @@ struct reconcile_watch {
 void reconcile_watch(unsigned device, struct reconcile_watch *ret_watch);
 bool reconcile_was_alone(unsigned device, const struct reconcile_watch *watch);
 
-/* Something was taken that nobody charged: the next allocation reads the figure. */
+/* Something was taken that nobody charged: the next allocation reads the figure, after the last of
+ * those who hold. */
 void reconcile_soon(unsigned device);
 
-/* `bytes` of what was charged as other have found their name: they are charged as that by now. */
-void reconcile_name(unsigned device, uint64_t bytes);
+/* Up to `bytes` of what was charged as other have found their name: they are moved to `into`. What
+ * is beyond them the caller charges; it is not other either. */
+void reconcile_name(unsigned device, uint64_t bytes, struct reservation *into);
 
 #endif

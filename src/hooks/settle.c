@@ -5,12 +5,12 @@
 #include "hooks/graph_memory.h"
 #include "hooks/pending_frees.h"
 #include "hooks/pools.h"
+#include "ledger/ledger.h"
 
 uint64_t settle_what_came_back(unsigned device)
 {
-	uint64_t pending_bytes = pending_frees_collect(device);
-
+	(void)pending_frees_collect(device);
 	pools_settle(device);
 	graph_memory_settle(device);
-	return pending_bytes;
+	return ledger_leaving(device);
 }

@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 /* Makes the ledger agree with what has come back on `device`. Does not wait for the device. Returns
- * the bytes that were freed in stream order and were not seen to be back: some of them may be.
+ * the bytes that are being given back, in stream order or by other threads, and were not seen to be
+ * back: some of them may be (ledger_leaving()).
  * Threads: any; not with the locks of pools, graphs or pending frees. */
 uint64_t settle_what_came_back(unsigned device);
 

@@ -17,15 +17,18 @@ static struct ledger {
 		/* Without a group; in one the segment has both. */
 		_Atomic uint64_t used; /* bytes, and above them how often some came back */
 		_Atomic uint64_t in_flight;
+		_Atomic uint64_t leaving; /* taken out */
 		/* Tells, decides nothing. Linear memory is what remains of all: so the commonest
 		 * kind costs no access of its own. */
 		_Atomic uint64_t used_for[LEDGER_KIND_COUNT];
 	} __attribute__((aligned(64))) devices[LEDGER_MAX_DEVICES];
+	_Atomic uint32_t endings; /* calls by which more may leave */
 	struct handle_map map;
 } * ledger;
 
 /* Limits pass to children. */
 static _Atomic uint64_t quotas[LEDGER_MAX_DEVICES];
+_Atomic uint32_t ledger_quota_changes;
 
 bool ledger_init(void)
 {
@@ -73,12 +76,24 @@ void ledger_tighten_quota(unsigned device, uint64_t bytes)
 	while (bytes < seen && !atomic_compare_exchange_weak(&quotas[device], &seen, bytes))
 		;
 	tell_group(device);
+	atomic_fetch_add(&ledger_quota_changes, 1);
 }
 
 void ledger_set_quota(unsigned device, uint64_t bytes)
 {
 	atomic_store(&quotas[device], bytes);
 	tell_group(device);
+	atomic_fetch_add(&ledger_quota_changes, 1);
+}
+
+void ledger_look_again(unsigned device)
+{
+	static uint64_t seen[LEDGER_MAX_DEVICES];
+	uint64_t quota = ledger_quota(device);
+
+	if (quota != seen[device])
+		atomic_fetch_add(&ledger_quota_changes, 1);
+	seen[device] = quota;
 }
 
 uint64_t ledger_quota(unsigned device)
@@ -316,6 +331,14 @@ bool ledger_extend_in_flight(
 	return true;
 }
 
+void ledger_move(struct reservation *from, struct reservation *into, uint64_t bytes)
+{
+	note_kind(from->device, from->kind, -bytes);
+	note_kind(into->device, into->kind, bytes);
+	from->bytes -= bytes;
+	into->bytes += bytes;
+}
+
 void ledger_shrink(struct reservation *reservation, uint64_t bytes)
 {
 	if (bytes >= reservation->bytes)
@@ -336,6 +359,16 @@ void ledger_settle(struct reservation *reservation, uint64_t bytes)
 	reservation->bytes = bytes;
 }
 
+static void give_back(const struct holding *holding)
+{
+	if (holding->common == 0) {
+		reserve_less(holding->device, holding->kind, holding->bytes, 0);
+		return;
+	}
+	note_kind(holding->device, holding->kind, -holding->bytes);
+	segment_let_go(holding->common);
+}
+
 bool ledger_commit(const struct reservation *reservation, uint64_t key, void *context)
 {
 	struct holding holding = {
@@ -351,7 +384,7 @@ bool ledger_commit(const struct reservation *reservation, uint64_t key, void *co
 		return false;
 	/* The driver gave the key anew, so what stood there is gone: the memory of a context
 	 * that died while a free of it was on its way. */
-	ledger_give_back(&displaced);
+	give_back(&displaced);
 	return true;
 }
 
@@ -362,17 +395,41 @@ void ledger_cancel(const struct reservation *reservation)
 
 bool ledger_take_out(uint64_t key, struct holding *ret_holding)
 {
-	return key != 0 && handle_map_remove(&ledger->map, key, ret_holding);
+	if (key == 0 || !handle_map_remove(&ledger->map, key, ret_holding))
+		return false;
+	atomic_fetch_add_explicit(&ledger->devices[ret_holding->device].leaving, ret_holding->bytes,
+		memory_order_relaxed);
+	return true;
+}
+
+/* release: who sees that it leaves no more also sees how often something came back. */
+void ledger_take_over(const struct holding *holding)
+{
+	atomic_fetch_sub_explicit(
+		&ledger->devices[holding->device].leaving, holding->bytes, memory_order_release);
 }
 
 void ledger_give_back(const struct holding *holding)
 {
-	if (holding->common == 0) {
-		reserve_less(holding->device, holding->kind, holding->bytes, 0);
-		return;
-	}
-	note_kind(holding->device, holding->kind, -holding->bytes);
-	segment_let_go(holding->common);
+	give_back(holding);
+	ledger_take_over(holding);
+}
+
+void ledger_begin_end(void)
+{
+	atomic_fetch_add_explicit(&ledger->endings, 1, memory_order_relaxed);
+}
+
+void ledger_end_end(void)
+{
+	atomic_fetch_sub_explicit(&ledger->endings, 1, memory_order_release);
+}
+
+uint64_t ledger_leaving(unsigned device)
+{
+	if (atomic_load_explicit(&ledger->endings, memory_order_acquire) > 0)
+		return UINT64_MAX;
+	return atomic_load_explicit(&ledger->devices[device].leaving, memory_order_acquire);
 }
 
 struct export
@@ -422,7 +479,7 @@ bool ledger_join(unsigned device, enum ledger_kind kind, const struct segment_na
 		segment_let_go(holding.common);
 		return false;
 	}
-	ledger_give_back(&displaced);
+	give_back(&displaced);
 	note_kind(device, kind, holding.bytes);
 	*ret_bytes = holding.bytes;
 	return true;
@@ -436,10 +493,11 @@ void ledger_put_back(const struct holding *holding)
 	 * stay counted, which errs on the side of the limit. Where the key has been given anew
 	 * since, the memory was gone before the driver refused to free it. */
 	if (handle_map_put_back(&ledger->map, holding, &displaced))
-		ledger_give_back(&displaced);
+		give_back(&displaced);
+	ledger_take_over(holding);
 }
 
 void ledger_drop_context(const void *context)
 {
-	handle_map_remove_context(&ledger->map, context, ledger_give_back);
+	handle_map_remove_context(&ledger->map, context, give_back);
 }

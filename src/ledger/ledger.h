@@ -15,6 +15,7 @@
 #include "base/compiler.h"
 #include "group/segment_exports.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -76,7 +77,12 @@ void ledger_tighten_quota(unsigned device, uint64_t bytes);
 /* The same, but for more too. */
 void ledger_set_quota(unsigned device, uint64_t bytes);
 uint64_t ledger_quota(unsigned device); /* LEDGER_UNLIMITED without one */
-uint64_t ledger_used(unsigned device);  /* bytes reserved and held */
+
+/* How often the quota of any device has changed: by this process at once, by others of its group
+ * when ledger_look_again() sees it, which one thread calls now and then. */
+extern _Atomic uint32_t ledger_quota_changes __attribute__((visibility("hidden")));
+void ledger_look_again(unsigned device);
+uint64_t ledger_used(unsigned device); /* bytes reserved and held */
 
 /* A number that is another one after each change of ledger_used(). */
 uint64_t ledger_moment(unsigned device);
@@ -119,6 +125,10 @@ bool ledger_reserve(unsigned device, enum ledger_kind kind, uint64_t bytes,
  * stays. False as ledger_reserve(). */
 bool ledger_extend(struct reservation *reservation, uint64_t bytes) MUST_CHECK;
 
+/* Moves `bytes` of `from`, a multiple of LEDGER_GRANULARITY and no more than it has, to `into`,
+ * which is of the same device. They are nobody else's in between. */
+void ledger_move(struct reservation *from, struct reservation *into, uint64_t bytes);
+
 /* The same, and tells that what is added is in flight, before others can find it taken:
  * *flying_bytes grows by that. False changes nothing. */
 bool ledger_extend_in_flight(
@@ -155,6 +165,16 @@ bool ledger_expects_memory(unsigned device);
 bool ledger_take_out(uint64_t key, struct holding *ret_holding) MUST_CHECK;
 void ledger_give_back(const struct holding *holding);
 void ledger_put_back(const struct holding *holding);
+/* Neither: its bytes are in a reservation of the caller's from now on. */
+void ledger_take_over(const struct holding *holding);
+
+/* Around a call of the driver by which memory may come back that nobody has taken out. */
+void ledger_begin_end(void);
+void ledger_end_end(void);
+
+/* Of ledger_used_here() what the driver may have got back already: what was taken out and is
+ * neither given nor put back, at most. UINT64_MAX where that is not known. To be read after it. */
+uint64_t ledger_leaving(unsigned device);
 
 /* What stands under `key` is handed out: other members of the group may know it by `name` from now
  * on, and do not pay for it. Where it has a name already it keeps that. Returns whether it has one:

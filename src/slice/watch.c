@@ -11,6 +11,7 @@
 #include "governor/governor.h"
 #include "group/helper.h"
 #include "group/segment.h"
+#include "ledger/ledger.h"
 #include "slice/share.h"
 #include "slice/slice.h"
 
@@ -161,6 +162,8 @@ static uint64_t look(void *unused)
 {
 	(void)unused;
 	governor_look_again();
+	for (unsigned i = 0; slice_exists((CUdevice)i); i++)
+		ledger_look_again(i);
 	if (share_looks_again())
 		look_at_tenants();
 	if (entry_config()->has_policy)
