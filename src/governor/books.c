@@ -312,8 +312,9 @@ void books_grant(struct device *dev, uint64_t now_ns)
 		_Atomic int64_t *credit_ns = governor_credit(dev->front);
 		dev->granted_ns = (int64_t)amount_ns;
 		bucket_bill(&dev->bucket, dev->granted_ns);
-		/* seq_cst: either who takes the token sees it and revokes it, or we see who has */
-		atomic_store_explicit(credit_ns, dev->granted_ns, memory_order_seq_cst);
+		/* Added, for a launch that failed may have given back its own meanwhile. seq_cst:
+		 * either who takes the token sees it and revokes it, or we see who has */
+		atomic_fetch_add_explicit(credit_ns, dev->granted_ns, memory_order_seq_cst);
 		if (dev->is_shared && !token_is_held(dev->token))
 			books_settle_credit(dev, now_ns);
 	}

@@ -211,6 +211,8 @@ static CUresult event_record(CUevent event, CUstream stream)
 static CUresult event_query(CUevent event)
 {
 	note_event_call(event);
+	if (fake.on_query != NULL)
+		fake.on_query();
 	if (fake.query_result != CUDA_SUCCESS)
 		return fake.query_result;
 	return event->at_ns <= fake.now_ns ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;

@@ -25,6 +25,7 @@ struct fake {
 	uint64_t host_ns;       /* what a launch takes after its kernel has begun */
 	bool is_serial;         /* kernels fill the device: they run in the order of their launch */
 	void (*on_sleep)(void); /* what others do meanwhile; may be NULL */
+	void (*on_query)(void); /* the same while an event is asked for */
 	CUdevice device;
 	CUcontext context; /* the current one; NULL is none */
 	CUcontext home;    /* of all streams but the default one; NULL is the current one */

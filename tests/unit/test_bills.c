@@ -256,6 +256,41 @@ static void work_of_a_thread_without_a_context_is_billed(void **state)
 	}
 }
 
+static struct ticket failing;
+
+static void fail_now(void)
+{
+	fake.on_query = NULL;
+	governor_submitted(&failing, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+}
+
+/* One of two threads is told by the driver that its launch failed, just while the other has taken
+ * back what was left of the credit and has not given any again. */
+static void launch_that_fails_beside_another_costs_nothing(void **state)
+{
+	unsigned failed = 0;
+
+	(void)state;
+	start(500000);
+	while (failed < 500) {
+		governor_admit(KERNEL, fake_stream(1), fake_stream(1), &failing);
+		if (failing.front == NULL || failing.flight != NULL) {
+			fake_launch(fake_stream(1), 100 * NS_PER_US);
+			governor_submitted(&failing, CUDA_SUCCESS);
+			continue;
+		}
+		fake.on_query = fail_now;
+		while (fake.on_query != NULL)
+			launch(fake_stream(1), 100 * NS_PER_US);
+		fake_synchronize(fake_stream(1));
+		failed++;
+	}
+	double parts = billed_parts();
+	print_message("%u failed beside %llu ms: billed %.4f\n", failed,
+		(unsigned long long)(fake.run_ns / NS_PER_MS), parts);
+	assert_true(parts > 0.999 && parts < 1.001);
+}
+
 #define CASE(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
@@ -269,6 +304,7 @@ int main(void)
 		CASE(cost_that_falls_starves_nobody),
 		CASE(no_second_has_more_than_share_and_burst),
 		CASE(work_of_a_thread_without_a_context_is_billed),
+		CASE(launch_that_fails_beside_another_costs_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
