@@ -55,14 +55,19 @@ static bool has_partition(unsigned device)
 	       (partitioned[device].is_by_mps || partition_sm_count(device) != 0);
 }
 
-/* True where the driver uses MPS for this process. Older ones do not say. */
+/* True where the driver uses MPS for this process. Those of CUDA 11 do not say so by the attribute;
+ * to a client of MPS alone they say that contexts may have a number of SMs. One that says neither
+ * keeps no share, or what is left to MPS would be nobody's to keep. */
 static bool has_mps(unsigned device)
 {
 	int is_on = 0;
 
-	return driver_real.cuDeviceGetAttribute(
-		       &is_on, CU_DEVICE_ATTRIBUTE_MPS_ENABLED, (CUdevice)device) != CUDA_SUCCESS ||
-	       is_on != 0;
+	if (driver_real.cuDeviceGetAttribute(
+		    &is_on, CU_DEVICE_ATTRIBUTE_MPS_ENABLED, (CUdevice)device) != CUDA_SUCCESS &&
+		driver_real.cuDeviceGetExecAffinitySupport(
+			&is_on, CU_EXEC_AFFINITY_TYPE_SM_COUNT, (CUdevice)device) != CUDA_SUCCESS)
+		return false;
+	return is_on != 0;
 }
 
 unsigned share_whole_sms(unsigned device, unsigned told)

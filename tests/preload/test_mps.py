@@ -205,6 +205,17 @@ class Mps(harness.Case):
         self.assertEqual(said.count("cuslice["), 1, said)
         self.assertIn("kept by time: the driver does not use MPS", said)
 
+    def test_driver_that_does_not_tell_of_mps_by_its_attribute(self):
+        """A share that a daemon of other programs kept would be kept by nobody."""
+        for mps, sms, kept in (("1", 40, "kept by mps"),
+                               ("0", SMS, "kept by time: the driver does not use MPS")):
+            with self.subTest(mps=mps):
+                machine = self.machine_with(mps=mps, driver_version="11080")
+                seen, said = self.run_on(machine, "30%", "reset",
+                                         CUDA_MPS_PIPE_DIRECTORY=self.machine.folder.name)
+                self.assertEqual(seen["before"], str(sms))
+                self.assertIn(kept, said)
+
     def test_older_driver_keeps_shares_by_time(self):
         machine = self.machine_with(driver_version="12020")
         for mechanism in ("sm", "auto"):

@@ -5,9 +5,13 @@
  */
 #include "device.h"
 #include "entry.h"
+#include "init.h"
 
 #define ATTRIBUTES CU_DEVICE_ATTRIBUTE_MAX
 #define AT(name)   [CU_DEVICE_ATTRIBUTE_##name]
+
+/* No cuda.h of CUDA 11 has it, those of 13 have. */
+#define FIRST_OF_MPS_ENABLED 12000
 
 static const int constants[ATTRIBUTES] = {
 	AT(MAX_THREADS_PER_BLOCK) = 1024,
@@ -108,6 +112,8 @@ CUresult cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevice dev)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!device)
 		return CUDA_ERROR_INVALID_DEVICE;
+	if (attrib == CU_DEVICE_ATTRIBUTE_MPS_ENABLED && driver_version() < FIRST_OF_MPS_ENABLED)
+		return CUDA_ERROR_INVALID_VALUE;
 	*pi = attribute(device, attrib);
 	return CUDA_SUCCESS;
 }
