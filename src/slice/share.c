@@ -181,8 +181,12 @@ static bool keep_by_partition(
 	struct partition_rules rules = partition_rules_ask(&oracle, (CUdevice)device, sms);
 	struct partition_choice choice = partition_choose(&rules, ppm, mechanism == MECHANISM_BOTH);
 
-	if (choice.sm_count == sms)
+	if (choice.sm_count == sms) {
+		log_at(LOG_INFO, "partition",
+			"GPU %u: none, for the size next to the share is all %u SMs; time keeps it",
+			device, sms);
 		return false;
+	}
 	partitioned[device].sms = sms;
 	partitioned[device].chosen = choice.sm_count;
 	partitioned[device].made_for_ppm = ppm;

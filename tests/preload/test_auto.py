@@ -90,6 +90,14 @@ class Covered(Auto):
         self.assertIn("GPU 0: the compute share is kept by both: no MPS at ", said)
         self.assertIn(f"GPU 0: {PART} of {SMS} SMs, {DUTY} % of the time", said)
 
+    def test_share_to_which_the_whole_device_comes_next_is_kept_by_time(self):
+        for mechanism in ("auto", "sm", "both"):
+            with self.subTest(mechanism):
+                sms, said = self.ways(COMPUTE="99%", MECHANISM=mechanism)
+                self.assertEqual(sms, {SMS})
+                self.assertIn(f"GPU 0: none, for the size next to the share is all {SMS} SMs; time "
+                              "keeps it", said)
+
     def test_alone_it_has_its_partition_for_a_part_of_the_time(self):
         self.assert_use(self.use(self.busy()), [DUTY])
 
