@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "cli/json.h"
 #include "cli/native_limits.h"
+#include "partition/mps.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -21,6 +22,9 @@
 
 /* What the container's runtime is asked to set (nvidia-container-toolkit, from 1.20.1 on): MiB. */
 static const char *const asked_names[] = {"NVIDIA_GPU_MEMORY_LIMIT", "NVIDIA_GPU_MEMORY_REQUEST"};
+
+/* What MPS is asked to let each client hold: DEVICE=SIZE, in a list. */
+#define PINNED_LIMIT "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"
 
 static struct native_limits by_kernel, by_nvml;
 
@@ -75,9 +79,21 @@ static void print_asked(const char *name)
 			units_format_bytes(bytes).text, name);
 }
 
+static void print_pinned(void)
+{
+	const char *text = getenv(PINNED_LIMIT);
+
+	if (text == NULL)
+		return;
+	struct mps_daemon found = mps_find(getenv("CUDA_MPS_PIPE_DIRECTORY"));
+	printf("  %-9s %-12.60s %s; %s%s\n", "asked", text, PINNED_LIMIT, found.text,
+		found.is_there ? " keeps it for each of its clients, beside the quota" : "");
+}
+
 void explain_native_print(void)
 {
-	bool is_asked = getenv(asked_names[0]) != NULL || getenv(asked_names[1]) != NULL;
+	bool is_asked = getenv(asked_names[0]) != NULL || getenv(asked_names[1]) != NULL ||
+			getenv(PINNED_LIMIT) != NULL;
 
 	look();
 	unsigned count = by_kernel.count + by_nvml.count;
@@ -90,6 +106,7 @@ void explain_native_print(void)
 		print_limit(&by_nvml.limits[i]);
 	for (unsigned i = 0; i < 2; i++)
 		print_asked(asked_names[i]);
+	print_pinned();
 	if (count > 0)
 		printf("  they hold beside the quota, which is made without them; the lesser "
 		       "refuses first\n");
@@ -129,6 +146,13 @@ void explain_native_json(void)
 		json_string("by", "asked");
 		json_string("variable", asked_names[i]);
 		json_number(i == 0 ? "hard_bytes" : "soft_bytes", asked_bytes(asked_names[i]));
+		json_end('}');
+	}
+	if (getenv(PINNED_LIMIT) != NULL) {
+		json_begin(NULL, '{');
+		json_string("by", "asked");
+		json_string("variable", PINNED_LIMIT);
+		json_string("value", getenv(PINNED_LIMIT));
 		json_end('}');
 	}
 	json_end(']');

@@ -9,6 +9,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import unittest
 EXPLAINER = sys.argv[4]
 ONE, TWO = "nvidia/0000:01:00.0/vidmem", "nvidia/0000:02:00.0/vidmem"
 ASKED = "NVIDIA_GPU_MEMORY_LIMIT"
+PINNED = "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"
 
 
 class Native(unittest.TestCase):
@@ -32,7 +34,7 @@ class Native(unittest.TestCase):
 
     def run_explain(self, *options, **variables):
         kept = {name: value for name, value in os.environ.items()
-                if not name.startswith(("CUSLICE_", "NVIDIA_", "LD_"))}
+                if not name.startswith(("CUDA_MPS_", "CUSLICE_", "NVIDIA_", "LD_"))}
         done = subprocess.run([EXPLAINER, "explain", *options], env=kept | variables,
                               cwd=self.folder, capture_output=True, text=True, check=False,
                               timeout=60)
@@ -123,6 +125,21 @@ class Native(unittest.TestCase):
                 text = self.run_explain(**{ASKED: value})
                 self.assertIn(f'{ASKED}="{value}", which is no whole number of MiB', text)
                 self.assertNotIn("would be kept", text)
+
+    def test_what_mps_is_asked_for(self):
+        folder = self.folder / "mps"
+        folder.mkdir()
+        variables = {PINNED: "0=8G,1=512M", "CUDA_MPS_PIPE_DIRECTORY": str(folder)}
+        self.assertEqual(self.limits(**variables), [
+            {"by": "asked", "variable": PINNED, "value": "0=8G,1=512M"}])
+        text = self.run_explain(**variables)
+        self.assertRegex(text, rf"\n  asked +0=8G,1=512M +{PINNED}; no MPS at {folder}/control: .*\n")
+        self.assertNotIn("keeps it", text)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as daemon:
+            daemon.bind(str(folder / "control"))
+            daemon.listen()
+            text = self.run_explain(**variables)
+        self.assertIn(f"{PINNED}; MPS at {folder}/control keeps it for each of its clients", text)
 
 
 if __name__ == "__main__":
