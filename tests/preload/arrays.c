@@ -10,7 +10,6 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,25 +189,7 @@ static CUresult make_narrow(CUarray *ret_array)
 	return cu.cuArray3DCreate_v2(ret_array, &narrow);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static _Atomic uint64_t paused_ns;
-
-static void pause_2_ms(void *data)
-{
-	(void)data;
-	usleep(2000);
-	atomic_store(&paused_ns, now_ns());
-}
-
-/* False where the stream came to the free later than 10 ms from now, which is no longer waited for:
- * a busy computer. */
+/* False where the stream came to the free too late. */
 static bool wait_for_a_free(CUdeviceptr all, CUstream stream)
 {
 	CUarray array;
@@ -218,7 +199,7 @@ static bool wait_for_a_free(CUdeviceptr all, CUstream stream)
 	must(cu.cuMemFreeAsync(all, stream), "cuMemFreeAsync");
 	CUresult res = make_narrow(&array);
 	must(cu.cuStreamSynchronize(stream), "cuStreamSynchronize");
-	if (res != CUDA_SUCCESS && atomic_load(&paused_ns) - begun_ns > 8000000)
+	if (res != CUDA_SUCCESS && pause_was_late(begun_ns))
 		return false;
 	say("waited %d", (int)res);
 	return true;

@@ -61,6 +61,14 @@ unsigned long long used_bytes(int device);
 /* Says what is used of device 0, and waits until the test has looked at the account. */
 void wait_for_test(const char *key);
 
+/* CLOCK_MONOTONIC. */
+uint64_t now_ns(void);
+
+/* A host function of 2 ms, which allocations wait for; but only for 10 ms, and on a busy computer
+ * it may have ended later than so long after a moment before it was launched. */
+void CUDA_CB pause_2_ms(void *unused);
+bool pause_was_late(uint64_t begun_ns);
+
 /* A number of the program's arguments, or `otherwise` where there are fewer. */
 unsigned long argument(int argc, char *argv[], int i, unsigned long otherwise);
 

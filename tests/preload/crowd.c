@@ -15,7 +15,6 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #define MAX_DEVICES  4
 #define MAX_THREADS  64
@@ -50,14 +49,6 @@ struct worker {
 	CUdeviceptr dst, src;
 	CUgraphExec exec;
 };
-
-static unsigned long long now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (unsigned long long)now.tv_sec * 1000000000ull + (unsigned long long)now.tv_nsec;
-}
 
 static void open_gpu(void)
 {

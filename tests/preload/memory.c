@@ -288,12 +288,6 @@ static void open_gate(CUstream stream)
 	must(cu.cuStreamSynchronize(stream), "cuStreamSynchronize");
 }
 
-static void pause_2_ms(void *data)
-{
-	(void)data;
-	usleep(2000);
-}
-
 /* All of the quota, freed on a stream that does not get there until the test has looked. */
 static void free_behind_gate(__typeof__(cuMemFreeAsync) *free_async, CUstream gated, CUstream given)
 {
@@ -326,6 +320,21 @@ static void free_many_behind_gate(CUstream stream)
 	say_info("info_reached");
 }
 
+/* Soon enough for the next allocation to wait for it, unless the computer is busy. */
+static CUresult wait_for_a_free(CUdeviceptr *all, CUstream stream)
+{
+	for (;;) {
+		uint64_t begun_ns = now_ns();
+		must(cu.cuLaunchHostFunc(stream, pause_2_ms, NULL), "cuLaunchHostFunc");
+		must(cu.cuMemFreeAsync(*all, stream), "cuMemFreeAsync");
+		CUresult res = cu.cuMemAlloc_v2(all, quota);
+		must(cu.cuStreamSynchronize(stream), "cuStreamSynchronize");
+		if (res == CUDA_SUCCESS || !pause_was_late(begun_ns))
+			return res;
+		must(cu.cuMemAlloc_v2(all, quota), "alloc");
+	}
+}
+
 static void free_async(void)
 {
 	__typeof__(cuMemFreeAsync) *free_async_ptsz;
@@ -341,11 +350,8 @@ static void free_async(void)
 	free_behind_gate(free_async_ptsz, CU_STREAM_PER_THREAD, NULL);
 	free_many_behind_gate(stream);
 
-	/* Soon enough for the next allocation to wait for it. */
 	must(cu.cuMemAlloc_v2(&all, quota), "alloc");
-	must(cu.cuLaunchHostFunc(stream, pause_2_ms, NULL), "cuLaunchHostFunc");
-	must(cu.cuMemFreeAsync(all, stream), "cuMemFreeAsync");
-	say("waited %d", (int)cu.cuMemAlloc_v2(&all, quota));
+	say("waited %d", (int)wait_for_a_free(&all, stream));
 
 	/* What has been reached but not been looked at goes with the context. */
 	must(cu.cuMemFreeAsync(all, stream), "cuMemFreeAsync");

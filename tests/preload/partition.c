@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define STREAMS  6
 #define STEPS    240u
@@ -58,14 +57,6 @@ static void open_primary(void)
 	must(cuDevicePrimaryCtxRetain(&primary, 0), "primary");
 	must(cuCtxSetCurrent(primary), "current");
 	load();
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static uint32_t draw(uint64_t *seed, uint32_t below)

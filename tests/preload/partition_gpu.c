@@ -4,7 +4,6 @@
 #include "partition_gpu.h"
 
 #include <string.h>
-#include <time.h>
 
 #define SM_WORDS 128u
 
@@ -96,14 +95,6 @@ unsigned sms_of(const struct gpu *gpu)
 	for (unsigned i = 0; i < SM_WORDS; i++)
 		count += (unsigned)__builtin_popcount(words[i]);
 	return count;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 void keep_busy(const struct gpu *gpu, CUstream stream, unsigned long milliseconds)

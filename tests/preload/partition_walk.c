@@ -12,7 +12,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #define WALKERS    16
 #define WALK_DEPTH 8
@@ -28,14 +27,6 @@ static struct gpu gpu;
 static CUkernel free_census; /* of no context */
 static uint32_t cycles = 1;
 static void *values[] = {&gpu.seen, &cycles};
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static uint32_t draw(uint64_t *seed, uint32_t below)
 {
