@@ -220,12 +220,16 @@ void governor_set_share(unsigned device, uint32_t ppm)
 
 void governor_look_again(void)
 {
+	static uint32_t seen_ppm[MAX_DEVICES];
 	unsigned count = atomic_load_explicit(&device_count, memory_order_relaxed);
 
 	for (unsigned i = 0; i < count; i++) {
 		bool is_free = atomic_load_explicit(&fronts[i].is_free, memory_order_relaxed);
-		if (is_free == is_governed(i))
+		uint32_t ppm = governor_share(i);
+		/* Launches that wait go by what the share was when they looked. */
+		if (is_free == is_governed(i) || ppm != seen_ppm[i])
 			set_free(&devices[i]);
+		seen_ppm[i] = ppm;
 	}
 }
 

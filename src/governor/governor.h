@@ -81,8 +81,9 @@ void governor_set_share(unsigned device, uint32_t ppm);
 uint32_t governor_share(unsigned device);
 uint64_t governor_billed_ns(unsigned device); /* GPU time billed to this process so far */
 
-/* In a member of a group that launches freely, now and then: another may have brought a share, or
- * taken the last with it. Without it the next launch that is held up notices. */
+/* In a member of a group, now and then: another may have brought a share, made it more or less, or
+ * taken the last with it. Without it the next launch that is held up notices, and one that waits
+ * after a tenth of a second. */
 void governor_look_again(void);
 
 /* GPU time that may be used at once after a pause. */

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import statistics
 import subprocess
 import time
 import unittest
@@ -118,6 +119,31 @@ class Share(PolicyCase):
         self.uses(98, began_ns, off=20)  # or as fast as the host launches
         self.uses(25, self.write("compute = 25%", "new.ini"), off=5)
         self.assertIsNone(process.poll())
+
+    @unittest.skipUnless(MAY_LOOSEN, "only root's policy may loosen")
+    def test_more_of_a_group_reaches_a_launch_that_waits(self):
+        """The share is more when the last member has read that; who waits looks again then."""
+        name = f"policy-{os.getpid()}"
+        self.addCleanup(pathlib.Path(f"/dev/shm/cuslice-{os.geteuid()}/{name}.group").unlink,
+                        missing_ok=True)
+        self.machine.simgpu("set", "kernel.busy=10ms")
+        self.write("compute = 1%")
+        waiting, other = self.tenant(GROUP=name), self.tenant(GROUP=name)
+        self.assertEqual(self.tell(other, "launch"), "launch 0")
+        took_ms = []
+        for i in range(5):
+            self.write(f"compute = 1%\n# {i}")
+            time.sleep(2 * ACTS_WITHIN_NS / 1e9)
+            # More than the burst: the last waits for seconds.
+            waiting.stdin.write(5 * "launch\n")
+            waiting.stdin.flush()
+            time.sleep(0.3 + 0.013 * i)
+            changed_ns = self.write(f"compute = 90%\n# {i}")
+            for _ in range(5):
+                self.assertEqual(waiting.stdout.readline(), "launch 0\n")
+            took_ms.append((time.monotonic_ns() - changed_ns) / MS)
+        print("ms until it goes on:", [round(ms) for ms in took_ms])
+        self.assertLess(statistics.median(took_ms), 110)
 
     def test_environment_s_share_stays(self):
         self.write("compute = 10%")
