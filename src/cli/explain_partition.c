@@ -6,9 +6,11 @@
 #include "base/units.h"
 #include "cli/explain_mechanism.h"
 #include "cli/json.h"
+#include "driver/elf_image.h"
 #include "partition/rules.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +33,13 @@ struct gpu {
 	struct partition_choice choice;
 };
 
-/* NULL, or why it cannot be asked. An older one tells no resource, and is asked without. */
+/* NULL, or why it cannot be asked. An older one tells no resource, and is asked without. Not by
+ * dlsym(): where explain itself is in a slice, that leads through the hooks, and they tell of the
+ * slice as if it were the device. */
 static const char *find_functions(void *library, struct asked_driver *ret_driver)
 {
+	struct link_map *map = NULL;
+	struct elf_image image;
 	const struct {
 		const char *name;
 		void *place;
@@ -46,12 +52,16 @@ static const char *find_functions(void *library, struct asked_driver *ret_driver
 		{"cuDeviceGetAttribute", &ret_driver->oracle.get_attribute},
 	};
 
+	if (dlinfo(library, RTLD_DI_LINKMAP, &map) != 0 ||
+		!elf_image_from_dynamic(map->l_addr, map->l_ld, &image))
+		return "libcuda.so.1 cannot be read";
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
-		*(void **)rows[i].place = dlsym(library, rows[i].name);
+		*(void **)rows[i].place = elf_image_find(&image, rows[i].name);
 		if (*(void **)rows[i].place == NULL)
 			return "libcuda.so.1 is no driver that has partitions";
 	}
-	*(void **)&ret_driver->oracle.get_resource = dlsym(library, "cuDeviceGetDevResource");
+	*(void **)&ret_driver->oracle.get_resource =
+		elf_image_find(&image, "cuDeviceGetDevResource");
 	return NULL;
 }
 

@@ -146,7 +146,7 @@ static struct percentage percentage_before(void)
 	if (!(value > 0 && value <= 100)) /* NaN is none either */
 		return (struct percentage){.ppm = 0};
 	uint32_t ppm = (uint32_t)(value * (PPM_WHOLE / 100));
-	return (struct percentage){ppm > 0 ? ppm : 1, false};
+	return (struct percentage){ppm > LEAST_PPM ? ppm : LEAST_PPM, false};
 }
 
 bool mps_names_partition(void)

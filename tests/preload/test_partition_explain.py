@@ -42,6 +42,15 @@ class Explained(Case):
                     self.assertEqual(rows, self.said(one, **limits))
                     self.assertEqual(len(rows), 2)
 
+    def test_says_so_too_where_it_is_in_a_slice_itself(self):
+        """As in a container that preloads the library into everything."""
+        with machine() as one:
+            for mechanism in ("sm", "both"):
+                limits = {"COMPUTE": "25%", "MECHANISM": mechanism}
+                inside = one.run(str(harness.CUSLICE), "explain", "--json", limits=limits)
+                self.assertEqual(json.loads(self.finished(inside))["partitions"],
+                                 self.rows(one, **limits))
+
     def test_devices_are_those_of_the_settings(self):
         with machine(devices="2") as one:
             row, = self.rows(one, COMPUTE_1="25%", MECHANISM="sm")

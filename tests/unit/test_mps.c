@@ -194,7 +194,7 @@ static const struct plan_row plan_rows[] = {
 	{{"CUSLICE_COMPUTE=30%"}, "16.66666666666666666666666666666", 166666, true, "16.6666",
 		"MPS at"},
 	{{"CUSLICE_COMPUTE=30%"}, "33.33333333333333333333", 300000, true, "30", "MPS at"},
-	{{"CUSLICE_COMPUTE=30%"}, "1e-9", 1, true, "0.0001", "MPS at"},
+	{{"CUSLICE_COMPUTE=30%"}, "1e-9", 10000, true, "1", "MPS at"},
 	{{"CUSLICE_COMPUTE=30%"}, "100 ", 300000, true, "30", "MPS at"},
 	/* One for all devices is the largest of any. */
 	{{"CUSLICE_COMPUTE=30%", "CUSLICE_COMPUTE_1=10%"}, NULL, 300000, true, "30", "MPS at"},
