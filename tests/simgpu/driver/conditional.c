@@ -44,7 +44,7 @@ void branches_destroy(struct branches *branches)
 	for (unsigned i = 0; branches->bodies && i < branches->size; i++)
 		graph_destroy(branches->bodies[i]);
 	free(branches->bodies);
-	branches->conditional->node = NULL;
+	branches->conditional->node_count--;
 	free(branches);
 }
 
@@ -88,7 +88,7 @@ bool graph_has_conditionals(CUgraph graph)
 bool graph_has_unused_handle(CUgraph graph)
 {
 	for (struct conditional *one = graph->conditionals; one; one = one->next) {
-		if (!one->node)
+		if (!one->node_count)
 			return true;
 	}
 	for (uint32_t i = 0; i < graph->nodes.count; i++) {
@@ -168,6 +168,7 @@ static struct branches *make_branches(
 		return NULL;
 	*branches = (struct branches){
 		.conditional = conditional, .type = params->type, .size = params->size};
+	conditional->node_count++;
 	bool complete = params->size <= MOST_BODIES;
 
 	branches->bodies = complete ? calloc(params->size, sizeof(*branches->bodies)) : NULL;
@@ -186,8 +187,8 @@ static CUresult add(CUgraph graph, const CUgraphNode *deps, size_t count, CUcont
 	struct conditional *conditional = (struct conditional *)(uintptr_t)params->handle;
 	CUgraphNode node;
 
-	if (!handle_is(conditional, HANDLE_CONDITIONAL) || conditional->node ||
-		conditional->ctx != ctx || !is_handle_for(conditional, graph))
+	if (!handle_is(conditional, HANDLE_CONDITIONAL) || conditional->ctx != ctx ||
+		!is_handle_for(conditional, graph))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (is_within(graph, CU_GRAPH_NODE_TYPE_GRAPH))
 		return CUDA_ERROR_NOT_SUPPORTED;
@@ -204,7 +205,6 @@ static CUresult add(CUgraph graph, const CUgraphNode *deps, size_t count, CUcont
 	for (unsigned i = 0; i < branches->size; i++)
 		branches->bodies[i]->parent = node;
 	node->branches = branches;
-	conditional->node = node;
 	params->phGraph_out = branches->bodies;
 	*ret_node = node;
 	return CUDA_SUCCESS;

@@ -21,11 +21,11 @@ struct work;
 /* What a CUgraphConditionalHandle points to. */
 struct conditional {
 	struct handle handle;
-	uint32_t refs;    /* of its graph, and of executable graphs */
-	CUgraph graph;    /* for which it was made */
-	CUcontext ctx;    /* of the handle, its node and all in the bodies */
-	unsigned value;   /* at each launch */
-	CUgraphNode node; /* that it decides for; or NULL */
+	uint32_t refs;       /* of its graph, and of executable graphs */
+	CUgraph graph;       /* for which it was made */
+	CUcontext ctx;       /* of the handle, its node and all in the bodies */
+	unsigned value;      /* at each launch */
+	uint32_t node_count; /* that it decides for */
 	bool is_instantiated;
 	struct conditional *next; /* of the same graph */
 };
@@ -44,7 +44,7 @@ void conditional_unref(struct conditional *conditional);
 /* Ends the handles that were made for `graph`. */
 void conditional_end_all(CUgraph graph);
 
-/* Ends the bodies, and frees the handle for another node; NULL is allowed. */
+/* Ends the bodies; NULL is allowed. */
 void branches_destroy(struct branches *branches);
 
 /* Returns whether a node of `type` may be added to `graph`: bodies of conditional nodes, and child

@@ -120,9 +120,9 @@ static CUresult flatten_child(
 }
 
 /* Adds a body. Loops end only by what a kernel sets: those that begin are not there. */
-static CUresult add_body(
-	CUgraphExec exec, const struct branches *branches, unsigned index, uint32_t outer)
+static CUresult add_body(CUgraphExec exec, CUgraphNode node, unsigned index, uint32_t outer)
 {
+	const struct branches *branches = node->branches;
 	struct conditional *conditional = branches->conditional;
 
 	if (branches->type == CU_GRAPH_COND_TYPE_WHILE && conditional->value)
@@ -139,6 +139,7 @@ static CUresult add_body(
 	bodies[exec->body_count++] = (struct exec_body){
 		.outer = outer,
 		.conditional = conditional,
+		.source = node,
 		.type = branches->type,
 		.index = index,
 		.size = branches->size,
@@ -149,15 +150,16 @@ static CUresult add_body(
 
 /* Puts all bodies in, side by side, and in `deps` what the end of the node depends on. */
 static CUresult flatten_bodies(
-	CUgraphExec exec, const struct branches *branches, uint32_t outer, struct index_list *deps)
+	CUgraphExec exec, CUgraphNode node, uint32_t outer, struct index_list *deps)
 {
+	const struct branches *branches = node->branches;
 	CUresult result = CUDA_SUCCESS;
 	struct index_list ends = {0};
 
 	for (unsigned i = 0; i < branches->size && result == CUDA_SUCCESS; i++) {
 		const uint32_t first = exec->count;
 
-		result = add_body(exec, branches, i, outer);
+		result = add_body(exec, node, i, outer);
 		if (result == CUDA_SUCCESS)
 			result = flatten(exec, branches->bodies[i], deps, exec->body_count);
 		if (result == CUDA_SUCCESS && !add_leaves(exec, first, &ends))
@@ -198,7 +200,7 @@ static CUresult flatten_node(CUgraphNode node, void *arg)
 	if (result == CUDA_SUCCESS && node->child)
 		result = flatten_child(exec, node->child, flattening->body, &deps);
 	if (result == CUDA_SUCCESS && node->branches)
-		result = flatten_bodies(exec, node->branches, flattening->body, &deps);
+		result = flatten_bodies(exec, node, flattening->body, &deps);
 	if (result == CUDA_SUCCESS)
 		result = append(exec, node, flattening->body, &deps);
 	free(deps.items);
@@ -434,7 +436,7 @@ static CUgraphExecUpdateResult compare_bodies(const struct CUgraphExec_st *old_e
 		if (i < old_exec->body_count && old->type == new->type && old->size == new->size &&
 			old->outer == new->outer && old->conditional->ctx == new->conditional->ctx)
 			continue;
-		*ret_node = new->conditional->node;
+		*ret_node = new->source;
 		return CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED;
 	}
 	return CU_GRAPH_EXEC_UPDATE_SUCCESS;

@@ -23,6 +23,7 @@ struct work;
 struct exec_body {
 	uint32_t outer;                  /* number of the body that the node is in, or 0 */
 	struct conditional *conditional; /* holds a reference */
+	CUgraphNode source;              /* the node */
 	CUgraphConditionalNodeType type;
 	unsigned index, size; /* among the bodies of the node */
 	unsigned value;       /* of the condition, at each launch */

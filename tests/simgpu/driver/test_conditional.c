@@ -212,6 +212,23 @@ static void a_handle_may_be_of_an_outer_graph(void **state)
 	assert_graph_counts("1");
 }
 
+static void a_handle_may_decide_for_several_nodes(void **state)
+{
+	CUgraphNodeParams params = params_of(handle_of(on.graph, 1), CU_GRAPH_COND_TYPE_SWITCH, 2);
+	CUgraphNode first, second;
+
+	(void)state;
+	must(cuGraphAddNode(&first, on.graph, NULL, NULL, 0, &params));
+	count_in(params.conditional.phGraph_out[1], 0, 1, NULL);
+	must(cuGraphAddNode(&second, on.graph, NULL, NULL, 0, &params));
+	count_in(params.conditional.phGraph_out[1], 1, 2, NULL);
+	must(cuGraphDestroyNode(first));
+	must(cuGraphAddNode(&first, on.graph, &second, NULL, 1, &params));
+	count_in(params.conditional.phGraph_out[0], 2, 1, NULL);
+	count_in(params.conditional.phGraph_out[1], 3, 4, NULL);
+	assert_graph_counts("0204");
+}
+
 static void bodies_hold_kernels_copies_fills_and_children(void **state)
 {
 	const CUDA_MEMSET_NODE_PARAMS fill = {
@@ -333,7 +350,7 @@ static void a_body_that_does_not_run_takes_no_time(void **state)
 	assert_true(launched_ms() < 60.0f);
 }
 
-static void handles_belong_to_a_graph_and_one_node(void **state)
+static void handles_belong_to_a_graph(void **state)
 {
 	CUgraphConditionalHandle handle, other;
 	CUgraphNodeParams params;
@@ -354,8 +371,6 @@ static void handles_belong_to_a_graph_and_one_node(void **state)
 	params = params_of(handle, CU_GRAPH_COND_TYPE_IF, 1);
 	assert_cuda(CUDA_ERROR_INVALID_VALUE, cuGraphAddNode(&node, graph, NULL, NULL, 0, &params));
 	must(cuGraphAddNode(&node, on.graph, NULL, NULL, 0, &params));
-	assert_cuda(
-		CUDA_ERROR_INVALID_VALUE, cuGraphAddNode(&node, on.graph, NULL, NULL, 0, &params));
 	body = params.conditional.phGraph_out[0];
 	other = handle_of(body, 1);
 	params = params_of(other, CU_GRAPH_COND_TYPE_IF, 1);
@@ -566,7 +581,8 @@ int main(void)
 		TEST(bodies_take_no_other_nodes),
 		TEST(what_follows_waits_for_a_body_that_runs),
 		TEST(a_body_that_does_not_run_takes_no_time),
-		TEST(handles_belong_to_a_graph_and_one_node),
+		TEST(a_handle_may_decide_for_several_nodes),
+		TEST(handles_belong_to_a_graph),
 		TEST(nodes_have_as_many_bodies_as_their_type_allows),
 		TEST(unused_handles_fail_instantiation),
 		TEST(graphs_with_them_are_used_once_at_a_time),
