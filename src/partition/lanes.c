@@ -118,6 +118,7 @@ void lanes_drop(struct lanes *lanes)
 	lanes->legacy = NULL;
 	lanes->nodes.stream = NULL;
 	lanes->nodes.get_out = false;
+	lanes->nodes.no_bodies = false;
 	lanes->legacy_work = lanes->whole_work = 0;
 	lanes->legacy_waited_for = lanes->whole_waited_for = 0;
 	lock_drop(&lanes->lock);

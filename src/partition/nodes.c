@@ -31,7 +31,7 @@ static CUresult inside(struct lanes *lanes, CUresult result)
 }
 
 /* The partition of work in `context`; NULL stands for the current one. */
-static struct lanes *partition_in(CUcontext context)
+static struct lanes *partition_around(CUcontext context)
 {
 	struct lanes *lanes;
 	CUcontext popped;
@@ -45,6 +45,28 @@ static struct lanes *partition_in(CUcontext context)
 	lanes = partition_current();
 	driver_real.cuCtxPopCurrent_v2(&popped);
 	return lanes;
+}
+
+/* The same where the driver lets nodes name it. All that is in a conditional node has to be of the
+ * context of its handle, so nothing is named where that cannot be. */
+static struct lanes *partition_in(CUcontext context)
+{
+	struct lanes *lanes = partition_around(context);
+
+	return lanes != NULL && !atomic_load(&lanes->nodes.no_bodies) ? lanes : NULL;
+}
+
+static struct lanes *partition_named(CUcontext context)
+{
+	return context != NULL ? partition_in(context) : NULL;
+}
+
+/* A handle or a conditional node was made as the program asked, outside of the partition. */
+static CUresult outside_with_bodies(struct lanes *lanes, CUresult result)
+{
+	if (result == CUDA_SUCCESS)
+		atomic_store(&lanes->nodes.no_bodies, true);
+	return outside(lanes, result);
 }
 
 /* Functions are those of the current context as a rule; a program that has none current has one
@@ -74,7 +96,7 @@ static CUcontext *context_in(CUgraphNodeParams *params)
 	case CU_GRAPH_NODE_TYPE_MEMSET:
 		return params->memset.ctx != NULL ? &params->memset.ctx : NULL;
 	case CU_GRAPH_NODE_TYPE_CONDITIONAL:
-		return params->conditional.ctx != NULL ? &params->conditional.ctx : NULL;
+		return &params->conditional.ctx;
 	default:
 		return NULL;
 	}
@@ -87,6 +109,14 @@ struct use {
 	CUgraphExec exec;
 	CUgraphNode node;
 };
+
+static CUresult use_outside(const struct use *use, CUgraphNodeParams *params, struct lanes *lanes)
+{
+	CUresult result = use->call(use, params);
+
+	return params->type == CU_GRAPH_NODE_TYPE_CONDITIONAL ? outside_with_bodies(lanes, result)
+							      : outside(lanes, result);
+}
 
 /* With the partition named in place of its primary context. */
 static CUresult use_named(const struct use *use, CUgraphNodeParams *params)
@@ -101,7 +131,7 @@ static CUresult use_named(const struct use *use, CUgraphNodeParams *params)
 	*context = lanes->green_context;
 	CUresult result = use->call(use, &named);
 	if (result != CUDA_SUCCESS)
-		return outside(lanes, use->call(use, params));
+		return use_outside(use, params, lanes);
 	*context = asked;
 	*params = named; /* the driver may have written to it */
 	return params->type == CU_GRAPH_NODE_TYPE_KERNEL ? inside(lanes, result) : result;
@@ -158,7 +188,7 @@ static CUresult add_function(const struct use *use, CUgraphNodeParams *params)
 		return use->call(use, params);
 	struct lanes *current = partition_of_function();
 	struct lanes *lanes = partition_that_takes(current, use, params);
-	if (lanes != NULL && !has_edge_data(&use->place) &&
+	if (lanes != NULL && !atomic_load(&lanes->nodes.no_bodies) && !has_edge_data(&use->place) &&
 		nodes_capture(lanes, &use->place, &params->kernel) == CUDA_SUCCESS)
 		return inside(lanes, CUDA_SUCCESS);
 	CUresult result = use->call(use, params);
@@ -377,37 +407,38 @@ CUresult CUDAAPI beneath_cuGraphKernelNodeGetParams_v2(
 	return result;
 }
 
-/* Functions to which the context of a node is an argument, here by the name `context`. */
-#define IN_CONTEXT(symbol, parameters, arguments)                                             \
-	CUresult CUDAAPI beneath_##symbol parameters                                          \
-	{                                                                                     \
-		CUcontext asked = context;                                                    \
-		struct lanes *lanes = context != NULL ? partition_in(context) : NULL;         \
-		if (lanes == NULL)                                                            \
-			return driver_real.symbol arguments;                                  \
-		context = lanes->green_context;                                               \
-		CUresult result = driver_real.symbol arguments;                               \
-		context = asked;                                                              \
-		return result == CUDA_SUCCESS ? result                                        \
-					      : outside(lanes, driver_real.symbol arguments); \
+/* Functions to which the context of a node is an argument, here by the name `context`: `find` tells
+ * its partition, `leave` is told of what was done outside. */
+#define IN_CONTEXT(symbol, find, leave, parameters, arguments)                              \
+	CUresult CUDAAPI beneath_##symbol parameters                                        \
+	{                                                                                   \
+		CUcontext asked = context;                                                  \
+		struct lanes *lanes = find(context);                                        \
+		if (lanes == NULL)                                                          \
+			return driver_real.symbol arguments;                                \
+		context = lanes->green_context;                                             \
+		CUresult result = driver_real.symbol arguments;                             \
+		context = asked;                                                            \
+		return result == CUDA_SUCCESS ? result                                      \
+					      : leave(lanes, driver_real.symbol arguments); \
 	}
 
-IN_CONTEXT(cuGraphAddMemcpyNode,
+IN_CONTEXT(cuGraphAddMemcpyNode, partition_named, outside,
 	(CUgraphNode * node, CUgraph graph, const CUgraphNode *dependencies, size_t count,
 		const CUDA_MEMCPY3D *params, CUcontext context),
 	(node, graph, dependencies, count, params, context))
-IN_CONTEXT(cuGraphAddMemsetNode,
+IN_CONTEXT(cuGraphAddMemsetNode, partition_named, outside,
 	(CUgraphNode * node, CUgraph graph, const CUgraphNode *dependencies, size_t count,
 		const CUDA_MEMSET_NODE_PARAMS *params, CUcontext context),
 	(node, graph, dependencies, count, params, context))
-IN_CONTEXT(cuGraphExecMemcpyNodeSetParams,
+IN_CONTEXT(cuGraphExecMemcpyNodeSetParams, partition_named, outside,
 	(CUgraphExec exec, CUgraphNode node, const CUDA_MEMCPY3D *params, CUcontext context),
 	(exec, node, params, context))
-IN_CONTEXT(cuGraphExecMemsetNodeSetParams,
+IN_CONTEXT(cuGraphExecMemsetNodeSetParams, partition_named, outside,
 	(CUgraphExec exec, CUgraphNode node, const CUDA_MEMSET_NODE_PARAMS *params,
 		CUcontext context),
 	(exec, node, params, context))
-IN_CONTEXT(cuGraphConditionalHandleCreate,
+IN_CONTEXT(cuGraphConditionalHandleCreate, partition_in, outside_with_bodies,
 	(CUgraphConditionalHandle * handle, CUgraph graph, CUcontext context, unsigned int value,
 		unsigned int flags),
 	(handle, graph, context, value, flags))

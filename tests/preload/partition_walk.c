@@ -4,7 +4,8 @@
  * usage: client_partition_walk SEED MILLISECONDS THREADS
  *
  * Brings work to a device by random calls of many threads: streams of all kinds that come and go,
- * copies and memsets whose results are looked at, graphs, captured and put together, launches of
+ * copies and memsets whose results are looked at, graphs, captured and put together, with bodies of
+ * conditional nodes, launches of
  * before CUDA 4.0, and contexts that are current or not. Says how many SMs were used.
  */
 #include "client.h"
@@ -15,7 +16,7 @@
 
 #define WALKERS    16
 #define WALK_DEPTH 8
-#define KINDS      9
+#define KINDS      10
 
 static const char image[] = ".version 7.0\n"
 			    ".target sm_75\n"
@@ -55,7 +56,7 @@ struct walker {
 	CUstream own[WALK_DEPTH];
 	CUevent event;
 	CUfunction old; /* that no other thread launches: it remembers its parameters */
-	unsigned steps[KINDS], all_steps, nodes;
+	unsigned steps[KINDS], all_steps, nodes, bodies;
 };
 
 static CUstream any_stream(struct walker *walker)
@@ -191,6 +192,42 @@ static CUgraphNode add_node(struct walker *walker, CUgraph graph, const CUgraphN
 	return node;
 }
 
+/* Of a conditional node, and runs. */
+static CUgraph add_body(struct walker *walker, CUgraph graph)
+{
+	CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL,
+		.conditional = {.type = CU_GRAPH_COND_TYPE_IF, .size = 1}};
+	CUgraphNode node;
+
+	must(cuGraphConditionalHandleCreate(&params.conditional.handle, graph,
+		     draw(&walker->seed, 2) != 0 ? gpu.primary : NULL, 1,
+		     CU_GRAPH_COND_ASSIGN_DEFAULT),
+		"handle");
+	if (draw(&walker->seed, 2) != 0)
+		params.conditional.ctx = gpu.primary;
+	must(cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &params), "conditional node");
+	walker->bodies++;
+	return params.conditional.phGraph_out[0];
+}
+
+/* With bodies it cannot be nested. */
+static void put_nodes_into_body(struct walker *walker)
+{
+	CUgraph graph, body;
+	CUgraphNode node;
+	CUgraphExec exec;
+
+	must(cuGraphCreate(&graph, 0), "graph");
+	body = add_body(walker, graph);
+	node = add_node(walker, body, NULL);
+	add_node(walker, body, &node);
+	add_node(walker, add_body(walker, body), NULL);
+	must(cuGraphInstantiateWithFlags(&exec, graph, 0), "instantiate");
+	must(cuGraphLaunch(exec, any_stream(walker)), "graph");
+	must(cuGraphExecDestroy(exec), "destroy");
+	must(cuGraphDestroy(graph), "destroy");
+}
+
 static void put_nodes_into_graph(struct walker *walker)
 {
 	unsigned count = 1 + draw(&walker->seed, 4);
@@ -279,6 +316,7 @@ static const struct kind {
 	{"launches", 7, launch_somehow},
 	{"old_launches", 1, launch_old},
 	{"graphs", 1, put_nodes_into_graph},
+	{"conditional_graphs", 1, put_nodes_into_body},
 	{"copies_and_memsets", 1, move_data},
 	{"streams_remade", 1, remake_stream},
 	{"events", 1, pass_event},
@@ -362,7 +400,7 @@ static void walk(uint64_t seed, unsigned long milliseconds, unsigned long thread
 {
 	static struct walker walkers[WALKERS];
 	uint64_t until_ns = now_ns() + milliseconds * 1000000u;
-	unsigned steps[KINDS] = {0}, all_steps = 0, nodes = 0;
+	unsigned steps[KINDS] = {0}, all_steps = 0, nodes = 0, bodies = 0;
 
 	must_be(threads <= WALKERS, "so many threads");
 	for (unsigned long i = 0; i < threads; i++) {
@@ -378,12 +416,14 @@ static void walk(uint64_t seed, unsigned long milliseconds, unsigned long thread
 			steps[j] += walkers[i].steps[j];
 		all_steps += walkers[i].all_steps;
 		nodes += walkers[i].nodes;
+		bodies += walkers[i].bodies;
 	}
 	say("sms %u", sms_of(&gpu));
 	say("steps %u", all_steps);
 	for (unsigned i = 0; i < KINDS; i++)
 		say("%s %u", kinds[i].name, steps[i]);
 	say("nodes %u", nodes);
+	say("bodies %u", bodies);
 	say("captured %u", captured);
 }
 

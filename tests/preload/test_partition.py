@@ -63,6 +63,7 @@ class Confined(Case):
     def test_random_calls_of_eight_threads_stay_in(self):
         said, process = partition_walk.walk(random.randrange(1 << 30), WALK_S, 8, "25%", 32)
         self.assertGreater(int(said["nodes"]), 10)
+        self.assertGreater(int(said["bodies"]), 10)
         self.assertGreater(int(process["kernels"]), 100)
 
     def test_without_a_partition_they_do_not(self):

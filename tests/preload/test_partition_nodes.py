@@ -16,6 +16,10 @@ SET = ("set_v1", "set_v2", "set_kernel", "set_any", "exec_v1", "exec_v2", "exec_
        "exec_update", "set_captured")
 
 
+FILLINGS = ("v1", "v2", "any", "kernel", "captured", "child", "bytes", "set")
+CONTEXTS = ("null_null", "null_named", "named_null", "named_named")  # of the handle and the node
+
+
 class Nodes(Case):
     def start(self, machine, *command, limits=None, program="partition_nodes"):
         return machine.run(client(program), *map(str, command), limits=limits, SIMGPU_TWINS=TWINS)
@@ -100,6 +104,60 @@ class Confined(Nodes):
             self.assertEqual(self.said(one, "old", limits=limits("25%"), program="partition_other"),
                              {"grid": "32", "single": "32"})
             self.assertEqual(len(self.sms_used(one)), 32)
+
+
+class Bodies(Nodes):
+    """Of conditional nodes: simgpu refuses those with work of another context than their handle's."""
+
+    def start(self, machine, *command, limits=None, program="partition_bodies"):
+        return super().start(machine, *command, limits=limits, program=program)
+
+    def ways(self, sms, *fillings):
+        return {f"{contexts}_{filling}": sms for contexts in CONTEXTS for filling in fillings}
+
+    def test_they_stay_in_however_contexts_are_told(self):
+        with machine() as one:
+            self.assertEqual(self.said(one, "ways", limits=limits("25%")),
+                             self.ways("32", *FILLINGS))
+            self.assertEqual(len(self.sms_used(one)), 32)
+
+    def test_without_a_partition_they_do_not(self):
+        with machine() as one:
+            self.assertEqual(self.said(one, "ways"), self.ways("132", *FILLINGS))
+
+    def test_bodies_in_bodies_stay_in(self):
+        first = random.randrange(1 << 30)
+        for seed in range(first, first + (100 if FULL else 4)):
+            with self.subTest(seed=seed), machine(fill_mib_per_ms="100") as one:
+                said = self.said(one, "walk", seed, limits=limits("25%"))
+                self.assertEqual(said["sms"], "32")
+                self.assertGreater(int(said["bodies"]), 20)
+                self.assertEqual(len(self.sms_used(one)), 32)
+
+    def test_mistakes_are_answered_as_by_the_driver(self):
+        with machine() as one:
+            bare = self.said(one, "errors")
+            self.assertGreaterEqual(len(set(bare.values())), 4)
+            self.assertEqual(self.said(one, "errors", limits=limits("25%")), bare)
+
+    def test_graphs_that_were_begun_before_the_partition_is_given_up_run(self):
+        with machine() as one:
+            done = self.start(one, "given_up", limits=limits("25%"))
+        self.assertEqual(self.refused("the program has green contexts of its own", done),
+                         {"before": "32", "graph_0": "32", "graph_1": "32", "graph_2": "32",
+                          "after": "32"})
+
+    def test_driver_whose_handles_cannot_name_it_takes_all_nodes_as_asked(self):
+        """What a stream of the partition has captured is left out: docs/partition.md."""
+        for filling in FILLINGS:
+            if filling == "captured":
+                continue
+            with self.subTest(filling), machine() as one:
+                one.simgpu("fail", "cuGraphConditionalHandleCreate", "801")
+                done = self.start(one, "ways", filling, limits=limits("25%"))
+                self.assertEqual(self.refused("the driver takes a node that the program puts into "
+                                              "a graph for other SMs only", done),
+                                 self.ways("132", filling))
 
 
 class Unchanged(Nodes):
