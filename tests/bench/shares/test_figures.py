@@ -177,32 +177,36 @@ class Claims(unittest.TestCase):
         self.assertEqual(found.what, "not measured: ended with 1")
 
     def test_measured_once_more(self):
-        uses = [45.0, 50.5]
-        found = checks.measure_case(lambda: [checks.within("use", uses.pop(0), 50, 2)])
-        self.assertEqual(found[0].remark(), "ok, 2nd try: was 45.00")
-        uses = [45.0, 44.0, 50.0]
-        found = checks.measure_case(lambda: [checks.within("use", uses.pop(0), 50, 2)])
-        self.assertEqual(found[0].remark(), "**missed**, 2nd try: was 45.00")
-        self.assertEqual(checks.total_of(found),
-                         "1 claims: 0 hold, 1 missed; 1 cases measured twice")
-        uses = [50.0]
-        found = checks.measure_case(lambda: [checks.within("use", uses.pop(0), 50, 2)])
-        self.assertEqual(found[0].remark(), "ok")
+        class Moving(stalls.Stalls):
+            def look(self):
+                pass
 
+        def found(*uses):
+            left = list(uses)
+            return checks.measure_case(lambda: [checks.within("use", left.pop(0), 50, 2)],
+                                       stalls=Moving)
+
+        self.assertEqual(found(45.0, 50.5)[0].remark(), "ok, 2nd try: was 45.00")
+        missed = found(45.0, 44.0, 50.0)
+        self.assertEqual(missed[0].remark(), "**missed**, 2nd try: was 45.00")
+        self.assertEqual(checks.total_of(missed),
+                         "1 claims: 0 hold, 1 missed; 1 cases measured twice")
+        self.assertEqual(found(50.0)[0].remark(), "ok")
 
     def test_measured_again_while_the_computer_stands_still(self):
         class Stopped(stalls.Stalls):
             def look(self):
                 self.note(0.5)
 
-        def use_of(values, seen=Stopped):
-            return checks.measure_case(lambda: [checks.within("use", values.pop(0), 50, 2)],
-                                       stalls=seen)[0].remark()
+        def use_of(*uses):
+            left = list(uses)
+            return checks.measure_case(lambda: [checks.within("use", left.pop(0), 50, 2)],
+                                       stalls=Stopped)[0].remark()
 
-        self.assertEqual(use_of([45.0, 44.0, 50.0]), "ok, 3rd try: was 45.00")
-        self.assertEqual(use_of([45.0] * 4 + [50.0]), "ok, 5th try: was 45.00")
-        self.assertEqual(use_of([45.0] * 5 + [50.0]), "**missed**, 5th try: was 45.00")
-        self.assertEqual(use_of([50.0]), "ok")
+        self.assertEqual(use_of(45.0, 44.0, 50.0), "ok, 3rd try: was 45.00")
+        self.assertEqual(use_of(*[45.0] * 4, 50.0), "ok, 5th try: was 45.00")
+        self.assertEqual(use_of(*[45.0] * 5, 50.0), "**missed**, 5th try: was 45.00")
+        self.assertEqual(use_of(50.0), "ok")
 
     def test_what_is_a_stall(self):
         seen = stalls.Stalls()
