@@ -276,6 +276,15 @@ void books_note_sample(
 	dev->sample_after_ns = draw_sample_after(dev);
 }
 
+void books_return_sample(struct device *dev, const struct flight *flight)
+{
+	if (flight->stands_for_ns == 0)
+		return;
+	dev->unsampled_ns += flight->stands_for_ns - flight->predicted_ns;
+	if (flight->since_ns < dev->sampled_at_ns)
+		dev->sampled_at_ns = flight->since_ns;
+}
+
 bool books_has_time(const struct device *dev)
 {
 	return dev->bucket.level_ns > 0 || dev->bucket.share_ppm >= PPM_WHOLE ||

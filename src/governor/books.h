@@ -52,6 +52,9 @@ bool books_note_lane(struct device *dev, const void *lane);
 void books_note_sample(
 	struct device *dev, struct flight *flight, uint64_t unmeasured_ns, uint64_t now_ns);
 
+/* A flight that was not launched is the sample of nothing: the next one is that. */
+void books_return_sample(struct device *dev, const struct flight *flight);
+
 /* Whether there is GPU time for it, its own, or that it may use without. */
 bool books_has_time(const struct device *dev);
 

@@ -304,6 +304,7 @@ static void end_unmeasured(struct device *dev, struct flight *flight, bool is_la
 	if (!is_launched) {
 		flights_bill(dev, -(int64_t)flight->predicted_ns);
 		dev->drained_at_ns -= (int64_t)flight->predicted_ns;
+		books_return_sample(dev, flight);
 	}
 	flights_forget(dev, flight);
 }

@@ -82,6 +82,30 @@ static void costs_that_alternate_are_billed(void **state)
 	}
 }
 
+/* The driver refuses some of the launches that would have been measured, and they are made again.
+ */
+static void samples_that_fail_are_taken_again(void **state)
+{
+	struct ticket ticket;
+	uint64_t random = 7;
+
+	(void)state;
+	start(500000);
+	for (unsigned i = 0; fake.run_ns < 20 * NS_PER_S;) {
+		governor_admit(KERNEL, fake_stream(1), fake_stream(1), &ticket);
+		if (ticket.flight != NULL && random_between(&random, 1, 4) > 1) {
+			governor_submitted(&ticket, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+			continue;
+		}
+		fake_launch(fake_stream(1), i++ / 10 % 2 == 0 ? 10 * NS_PER_US : 500 * NS_PER_US);
+		governor_submitted(&ticket, CUDA_SUCCESS);
+		fake_wait_for_backlog(fake_stream(1), 4 * NS_PER_MS);
+	}
+	double parts = billed_parts();
+	print_message("three in four samples fail: billed %.4f\n", parts);
+	assert_true(parts > 0.94 && parts < 1.06);
+}
+
 /* A thousand times the cost by turns: each launch, and in runs that the credit of the short ones
  * lets go as a whole. */
 static void costs_far_apart_are_billed(void **state)
@@ -297,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(costs_that_alternate_are_billed),
+		CASE(samples_that_fail_are_taken_again),
 		CASE(costs_far_apart_are_billed),
 		CASE(cost_that_rises_is_paid_in_the_end),
 		CASE(change_that_is_told_is_billed_at_once),
