@@ -243,7 +243,7 @@ static bool find_device(CUstream stream, CUdevice *ret_device)
 
 	if ((is_known && is_sole) || stream_is_default(stream) ||
 		driver.cuCtxGetCurrent(&current) != CUDA_SUCCESS ||
-		driver.cuStreamGetCtx(stream, &context) != CUDA_SUCCESS || context == current ||
+		!stream_get_context(stream, &context) || context == current ||
 		driver.cuCtxPushCurrent_v2(context) != CUDA_SUCCESS)
 		return is_known;
 	is_known = driver.cuCtxGetDevice(ret_device) == CUDA_SUCCESS;

@@ -4,6 +4,7 @@
  * Every way to submit work: admitted by the governor, launched, reported as submitted.
  */
 #include "driver/driver.h"
+#include "driver/stream_context.h"
 #include "hooks/admit.h"
 #include "hooks/graph_memory.h"
 #include "hooks/hooks.h"
@@ -93,7 +94,7 @@ static void admit_on_its_device(const CUDA_LAUNCH_PARAMS *launch, struct ticket 
 	CUcontext context;
 
 	*ret_ticket = (struct ticket){0};
-	if (driver.cuStreamGetCtx(launch->hStream, &context) != CUDA_SUCCESS ||
+	if (!stream_get_context(launch->hStream, &context) ||
 		driver.cuCtxPushCurrent_v2(context) != CUDA_SUCCESS)
 		return;
 	admit(costs_kernel_key(
