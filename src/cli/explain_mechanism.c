@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool has_share(const struct config *config, const struct config_device *device)
+/* A share of less than that, or of so many SMs, which may be less. */
+static bool has_share_below(
+	const struct config *config, const struct config_device *device, uint32_t ppm)
 {
 	for (unsigned i = 0; i < config->value_count; i++) {
 		const struct config_value *value = &config->values[i];
-		if (value->key == CONFIG_COMPUTE && value->compute.ppm != PPM_WHOLE &&
+		if (value->key == CONFIG_COMPUTE && value->compute.ppm < ppm &&
 			config_value_counts(config, value, device))
 			return true;
 	}
@@ -49,14 +51,14 @@ static struct mechanism_facts facts_of(
 }
 
 static void write_reason(struct explained_mechanism *explained, const struct mps_plan *plan,
-	const struct mechanism_facts *facts, const struct mechanism_choice *chosen)
+	const struct mechanism_facts *facts, const struct mechanism_choice *chosen, bool is_less)
 {
 	char *reason = explained->reason;
 	size_t size = sizeof(explained->reason);
 
 	if (chosen->mechanism == MECHANISM_MPS && chosen->is_as_asked)
-		snprintf(reason, size, "%.239s; %s=%.15s", plan->reason, MPS_PERCENTAGE,
-			plan->percentage);
+		snprintf(reason, size, "%.239s; %s=%.15s%s", plan->reason, MPS_PERCENTAGE,
+			plan->percentage, is_less ? "; time keeps what is less" : "");
 	else if (chosen->mechanism == MECHANISM_SM || chosen->mechanism == MECHANISM_BOTH)
 		snprintf(
 			reason, size, "asked for; time where the driver cannot, or its test fails");
@@ -73,12 +75,13 @@ struct explained_mechanism explain_mechanism(
 {
 	struct explained_mechanism explained = {.name = NULL};
 
-	if (!has_share(config, device))
+	if (!has_share_below(config, device, PPM_WHOLE))
 		return explained;
 	struct mechanism_facts facts = facts_of(config, device);
 	struct mechanism_choice chosen = mechanism_choose(&facts);
 	explained.mechanism = chosen.mechanism;
 	explained.name = mechanism_name(chosen.mechanism);
-	write_reason(&explained, plan_of(config), &facts, &chosen);
+	const struct mps_plan *plan = plan_of(config);
+	write_reason(&explained, plan, &facts, &chosen, has_share_below(config, device, plan->ppm));
 	return explained;
 }

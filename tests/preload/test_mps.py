@@ -224,11 +224,11 @@ class Mps(harness.Case):
                 lines = [line for line in said.splitlines() if "kept by time" in line]
                 self.assertEqual(len(lines), 1, said)
 
-    def kept(self, variables, **more):
+    def kept(self, variables, row=0, **more):
         explain = self.machine.run(str(harness.CUSLICE), "explain", "--json",
                                    **{"CUSLICE_COMPUTE": "30%"} | variables | more)
-        row, = json.loads(self.finished(explain))["shares"]
-        return row["kept_by"], row["reason"]
+        found = json.loads(self.finished(explain))["shares"][row]
+        return found["kept_by"], found["reason"]
 
     def test_explain_and_run_say_what_is_chosen(self):
         variables = {"CUDA_MPS_PIPE_DIRECTORY": self.machine.folder.name}
@@ -247,6 +247,11 @@ class Mps(harness.Case):
             "mps", f"no partition of SMs beside {PERCENTAGE}, which may make it larger"))
         self.assertEqual(self.kept(variables, CUSLICE_MECHANISM="time"), ("time", "asked for"))
         self.assertEqual(self.kept(variables, CUSLICE_COMPUTE="32sm")[0], "time")
+        self.assertTrue(self.kept(variables)[1].endswith(f"{PERCENTAGE}=30"))
+        for share in "32sm", "30%":
+            by, reason = self.kept(variables, CUSLICE_COMPUTE_0=share, CUSLICE_COMPUTE="50%", row=1)
+            self.assertEqual(by, "mps")
+            self.assertTrue(reason.endswith(f"{PERCENTAGE}=50; time keeps what is less"))
         variables["CUDA_MPS_PIPE_DIRECTORY"] = os.path.join(self.machine.folder.name, "none")
         run = self.machine.run(str(harness.CUSLICE), "run", "-c", "30%", "--group", "none",
                                "--dry-run", **variables)
