@@ -15,7 +15,8 @@ SHARE = "25%"
 HALF = "50%"
 WAYS = ("default", "per_thread", "stream", "graph", "graph_on_default", "cooperative", "threads")
 # Of a program's graphs: of a function and of a kernel without a context, as added and as set.
-NODES = ("function", "function_set", "kernel", "kernel_set")
+NODES = ("function", "function_set", "kernel", "kernel_set", "body_function", "body_captured",
+         "body_left_out")
 ORDER_S, ORDER_ON_SIMGPU_S = 30, 1.5
 EVIDENCE_S = 2
 START_S = 8   # until a program that hangs is given up, beyond the time that it works

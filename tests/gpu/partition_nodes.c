@@ -123,6 +123,42 @@ static void tell_captured(CUstream stream)
 	MUST(cuGraphDestroy(graph));
 }
 
+/* A conditional node whose body runs. */
+static CUresult add_body(CUgraph graph, CUcontext of_handle, CUcontext of_node, CUgraph *ret_body)
+{
+	CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL,
+		.conditional = {.type = CU_GRAPH_COND_TYPE_IF, .size = 1, .ctx = of_node}};
+	CUgraphNode node;
+	CUresult result = cuGraphConditionalHandleCreate(
+		&params.conditional.handle, graph, of_handle, 1, CU_GRAPH_COND_ASSIGN_DEFAULT);
+
+	if (result == CUDA_SUCCESS)
+		result = cuGraphAddNode(&node, graph, NULL, NULL, 0, &params);
+	if (result == CUDA_SUCCESS)
+		*ret_body = params.conditional.phGraph_out[0];
+	return result;
+}
+
+/* A body that `stream` fills: its SMs, or what the driver refuses it with. */
+static void tell_body(const char *key, CUcontext of_handle, CUcontext of_node, CUstream stream)
+{
+	CUgraph graph = new_graph(), body = NULL;
+	CUgraphExec exec;
+	CUresult result = add_body(graph, of_handle, of_node, &body);
+
+	if (result == CUDA_SUCCESS) {
+		capture_into(body, stream);
+		result = cuGraphInstantiate(&exec, graph, 0);
+	}
+	if (result == CUDA_SUCCESS) {
+		tell_exec(key, exec);
+		MUST(cuGraphExecDestroy(exec));
+	} else {
+		probe_say_result(key, result);
+	}
+	MUST(cuGraphDestroy(graph));
+}
+
 void nodes_tell_green(CUgreenCtx green)
 {
 	CUcontext context = green_context(green);
@@ -133,6 +169,27 @@ void nodes_tell_green(CUgreenCtx green)
 	tell_node("function_named", "function_named_set", &of_function);
 	tell_node("kernel_named", "kernel_named_set", &of_kernel);
 	tell_captured(stream);
+	tell_body("body_named", context, context, stream);
+	tell_body("body_of_primary", NULL, NULL, stream);
+	tell_body("body_of_both", NULL, context, stream);
+	MUST(cuStreamDestroy(stream));
+}
+
+/* The same as a program may do it, which nothing refuses. */
+static void tell_own_body(const char *key, CUcontext context, bool is_captured)
+{
+	CUDA_KERNEL_NODE_PARAMS params = params_of(census.kernel, NULL, NULL);
+	CUgraph graph = new_graph(), body = NULL;
+	CUstream stream;
+
+	MUST(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+	MUST(add_body(graph, context, context, &body));
+	if (is_captured)
+		capture_into(body, stream);
+	else
+		add_node(body, &params);
+	tell_graph(key, graph);
+	MUST(cuGraphDestroy(graph));
 	MUST(cuStreamDestroy(stream));
 }
 
@@ -140,12 +197,17 @@ void nodes_tell_own(void)
 {
 	CUDA_KERNEL_NODE_PARAMS of_function = params_of(census.kernel, NULL, NULL);
 	CUDA_KERNEL_NODE_PARAMS of_kernel = params_of(NULL, load_kernel(), NULL);
+	CUcontext current;
 	int told;
 
 	MUST(census_launch(NULL));
 	probe_say("default", "%u", census_take());
 	tell_node("function", "function_set", &of_function);
 	tell_node("kernel", "kernel_set", &of_kernel);
+	MUST(cuCtxGetCurrent(&current));
+	tell_own_body("body_function", current, false);
+	tell_own_body("body_captured", current, true);
+	tell_own_body("body_left_out", NULL, true);
 	/* A slice that cannot keep nodes in has given its partition up. */
 	MUST(cuDeviceGetAttribute(&told, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 0));
 	probe_say("told_afterwards", "%d", told);

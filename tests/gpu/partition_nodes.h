@@ -10,7 +10,8 @@
 
 /* What cuda.h says and what it leaves open, with a green context beside the primary one, which is
  * current: nodes that name it, nodes that its stream captures into the graph, and what becomes of
- * them when their parameters are set. */
+ * them when their parameters are set; bodies of conditional nodes that it fills, where handle and
+ * node name it, where neither does, and where the node alone does. */
 void nodes_tell_green(CUgreenCtx green);
 
 /* Nodes as programs make them; to be run in a slice, too. */
