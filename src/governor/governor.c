@@ -186,6 +186,12 @@ static void let_go(struct device *dev, const struct command *command, CUcontext 
 	shares_tell_group(dev, dev->number, now_ns);
 }
 
+/* Launches that nothing holds come by once all the same where there is something to tell. */
+static bool may_be_free(unsigned device)
+{
+	return !is_governed(device) && !atomic_load_explicit(&watch_has_news, memory_order_relaxed);
+}
+
 /* A device without a share is not looked at again, until it gets one. Others are told at once what
  * has changed, for this process may not launch for a while. */
 static void set_free(struct device *dev)
@@ -193,7 +199,7 @@ static void set_free(struct device *dev)
 	lock_take(&dev->lock);
 	books_agree(dev);
 	struct governor_front *front = governor_front_of(dev);
-	bool is_free = !is_governed(governor_number_of(dev));
+	bool is_free = may_be_free(governor_number_of(dev));
 	atomic_store_explicit(&front->is_free, is_free, memory_order_relaxed);
 	if (is_free)
 		atomic_store_explicit(&front->lane, NO_LANE, memory_order_relaxed);
@@ -227,7 +233,7 @@ void governor_look_again(void)
 		bool is_free = atomic_load_explicit(&fronts[i].is_free, memory_order_relaxed);
 		uint32_t ppm = governor_share(i);
 		/* Launches that wait go by what the share was when they looked. */
-		if (is_free == is_governed(i) || ppm != seen_ppm[i])
+		if (is_free != may_be_free(i) || ppm != seen_ppm[i])
 			set_free(&devices[i]);
 		seen_ppm[i] = ppm;
 	}

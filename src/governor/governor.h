@@ -83,7 +83,7 @@ uint64_t governor_billed_ns(unsigned device); /* GPU time billed to this process
 
 /* In a member of a group, now and then: another may have brought a share, made it more or less, or
  * taken the last with it. Without it the next launch that is held up notices, and one that waits
- * after a tenth of a second. */
+ * after a tenth of a second. Lets those that launch freely come by for news. */
 void governor_look_again(void);
 
 /* GPU time that may be used at once after a pause. */

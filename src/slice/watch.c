@@ -27,6 +27,7 @@ static struct watch {
 
 	/* The thread's own. */
 	struct config policy; /* as it was last read, understood or not */
+	bool has_objected;    /* to that */
 	uint64_t settled;     /* the print of what has been dealt with */
 	uint64_t last;        /* at the last look */
 
@@ -80,6 +81,17 @@ COLD void watch_tell_news(void)
 		log_at(level, about, "%s", text);
 }
 
+/* The policy is followed again: what was to be told against it is true no more, and would be news
+ * another time. */
+static void forget_objection(void)
+{
+	lock_take(&watch->lock);
+	if (watch->level <= LOG_WARN)
+		watch->news[0] = '\0';
+	watch->told[0] = '\0';
+	lock_drop(&watch->lock);
+}
+
 /* Why the policy as it was read cannot be followed now, NULL where it can. */
 static const char *objection_to(const struct config *policy)
 {
@@ -123,6 +135,9 @@ static void follow_policy(void)
 
 	config_policy_read_again(entry_config(), &watch->policy);
 	const char *objection = objection_to(&watch->policy);
+	if (watch->has_objected && objection == NULL)
+		forget_objection();
+	watch->has_objected = objection != NULL;
 	if (objection != NULL) {
 		snprintf(text, sizeof(text), "%s; the limits stay as they are", objection);
 		set_news(LOG_WARN, "config", text);

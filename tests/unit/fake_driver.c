@@ -71,6 +71,7 @@ atomic_bool watch_has_news;
 
 void watch_tell_news(void)
 {
+	atomic_store(&watch_has_news, false);
 }
 
 bool slice_exists_unknown(CUdevice device)

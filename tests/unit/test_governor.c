@@ -9,6 +9,7 @@
 #include "fake_driver.h"
 #include "governor/costs.h"
 #include "governor/governor.h"
+#include "slice/watch.h"
 
 #define KERNEL   0x100ull
 #define QUARTER  250000u
@@ -533,6 +534,25 @@ static void many_kernels_of_many_lengths_get_the_share_together(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void launches_that_nothing_holds_come_by_for_news(void **state)
+{
+	struct ticket ticket;
+
+	(void)state;
+	governor_set_device_count(1);
+	governor_set_share(0, PPM_WHOLE);
+	for (unsigned i = 0; i < 2; i++) {
+		governor_look_again();
+		assert_true(governor_spend(KERNEL, NULL, &ticket));
+		atomic_store(&watch_has_news, true);
+		governor_look_again();
+		assert_false(governor_spend(KERNEL, NULL, &ticket));
+		launch(KERNEL, NULL, 1000);
+		assert_false(atomic_load(&watch_has_news));
+		assert_true(governor_spend(KERNEL, NULL, &ticket));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -568,6 +588,7 @@ int main(void)
 		CASE(error_after_a_pause_does_not_bill_the_pause),
 		CASE(events_are_used_again),
 		CASE(many_kernels_of_many_lengths_get_the_share_together),
+		CASE(launches_that_nothing_holds_come_by_for_news),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

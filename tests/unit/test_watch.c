@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,7 +28,9 @@
 _Atomic unsigned slice_device_count = 1;
 atomic_bool segment_has_attached;
 
-static const struct config config;
+static struct config config;
+static char folder[] = "/tmp/cuslice-test-XXXXXX";
+static bool somebody_comes_or_goes;
 static uint64_t (*look)(void *data);
 static atomic_bool is_over;
 
@@ -64,10 +67,9 @@ void ledger_look_again(unsigned device)
 
 bool share_looks_again(void)
 {
-	return true;
+	return somebody_comes_or_goes;
 }
 
-/* Somebody comes or goes at each look. */
 bool share_look_again(unsigned device)
 {
 	(void)device;
@@ -90,7 +92,7 @@ unsigned slice_apply_again(const struct config *policy, bool may_loosen)
 {
 	(void)policy;
 	(void)may_loosen;
-	return 0;
+	return SLICE_CHANGED;
 }
 
 bool slice_knows_numbers(void)
@@ -119,16 +121,26 @@ static unsigned count_lines(int fd)
 	return count;
 }
 
+/* Where messages go; *ret_before where they went. */
+static int catch_messages(int *ret_before)
+{
+	char name[] = "/tmp/cuslice-test-XXXXXX";
+	int fd = mkstemp(name);
+
+	*ret_before = dup(STDERR_FILENO);
+	assert_true(fd >= 0 && unlink(name) == 0 && fcntl(fd, F_SETFL, O_APPEND) == 0);
+	dup2(fd, STDERR_FILENO);
+	return fd;
+}
+
 /* Each is told, once. */
 static void what_many_threads_tell_is_told_once(void **state)
 {
-	char name[] = "/tmp/cuslice-test-XXXXXX";
-	int fd = mkstemp(name), before = dup(STDERR_FILENO);
+	int before, fd = catch_messages(&before);
 	pthread_t threads[THREADS];
 
 	(void)state;
-	assert_true(fd >= 0 && unlink(name) == 0 && fcntl(fd, F_SETFL, O_APPEND) == 0);
-	dup2(fd, STDERR_FILENO);
+	somebody_comes_or_goes = true;
 	log_set_level(LOG_INFO);
 	for (unsigned i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, come_by, NULL), 0);
@@ -144,16 +156,90 @@ static void what_many_threads_tell_is_told_once(void **state)
 	assert_int_equal(count_lines(fd), ROUNDS);
 	close(before);
 	close(fd);
+	somebody_comes_or_goes = false;
+}
+
+/* Replaces the policy, and looks until that has been dealt with. */
+static void set_policy(const char *text)
+{
+	char path[sizeof(folder) + 20], new_path[sizeof(folder) + 20];
+
+	snprintf(path, sizeof(path), "%s/site.ini", folder);
+	snprintf(new_path, sizeof(new_path), "%s/new", folder);
+	FILE *file = fopen(new_path, "w");
+	assert_true(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
+	assert_int_equal(rename(new_path, path), 0);
+	for (unsigned i = 0; i < 4; i++)
+		(void)look(NULL);
+}
+
+/* What is told now, of all that was found. */
+static void assert_told(int fd, const char *expected)
+{
+	char text[1000] = "";
+	off_t end = lseek(fd, 0, SEEK_END);
+
+	watch_tell();
+	assert_true(pread(fd, text, sizeof(text) - 1, end) >= 0);
+	if (*expected == '\0')
+		assert_string_equal(text, "");
+	else
+		assert_non_null(strstr(text, expected));
+}
+
+static void mistake_is_told_once_and_not_when_it_is_mended(void **state)
+{
+	static const char wrong[] = "[slice]\nmemory = 4O\n", right[] = "[slice]\nmemory = 4GiB\n";
+	int before, fd = catch_messages(&before);
+
+	(void)state;
+	log_set_level(LOG_WARN);
+	set_policy(right);
+	assert_told(fd, "");
+	set_policy(wrong);
+	assert_told(fd, "the limits stay as they are");
+	set_policy("[slice]\n\nmemory = 4GiB\nmemory = 4GiB\n");
+	assert_told(fd, "set already, in line 3");
+	set_policy(wrong);
+	set_policy(right);
+	assert_told(fd, "");
+	set_policy(wrong);
+	assert_told(fd, "the limits stay as they are");
+	set_policy("[slice]\nmemory = 4O\n\n");
+	assert_told(fd, "");
+
+	log_set_level(LOG_INFO);
+	set_policy(right);
+	assert_told(fd, "the policy has changed, and acts");
+	set_policy(wrong);
+	set_policy(right);
+	assert_told(fd, "the policy has changed, and acts");
+	dup2(before, STDERR_FILENO);
+	close(before);
+	close(fd);
+}
+
+static int remove_folder(void **state)
+{
+	char path[sizeof(folder) + 20];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/site.ini", folder);
+	unlink(path);
+	return rmdir(folder);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(mistake_is_told_once_and_not_when_it_is_mended),
 		cmocka_unit_test(what_many_threads_tell_is_told_once),
 	};
 
-	if (!watch_init())
+	if (!watch_init() || mkdtemp(folder) == NULL)
 		return 1;
+	config.has_policy = true;
+	config.policy_dir = folder;
 	watch_begin();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, remove_folder);
 }
