@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the cuslice authors
  *
- * usage: client_partition_bodies ways [FILLING] | walk SEED | given_up | errors
+ * usage: client_partition_bodies ways [FILLING] | walk SEED | in_capture | given_up | errors
  *
  * Conditional nodes whose bodies run. `ways` says how many SMs the kernel of a body used, by how
  * the contexts of handle and node are told (`null` or `named`) and how it came there, or for one
- * FILLING of them; `walk` those of random graphs with bodies in bodies, and how many there were.
+ * FILLING of them; `walk` those of random graphs with bodies in bodies, and how many there were;
+ * `in_capture` those of a graph that gets its conditional node while a stream captures to it.
  * `given_up` makes a handle, ends the partition by a green context, and goes on. `errors` says what
  * mistakes are answered.
  */
@@ -188,6 +189,36 @@ static const struct {
 };
 #define FILLINGS (sizeof(fillings) / sizeof(fillings[0]))
 
+/* Into the graph of a capture that is under way, between two kernels of it. */
+static void in_capture(void)
+{
+	CUgraphNodeParams params;
+	CUstreamCaptureStatus status;
+	const CUgraphNode *before;
+	CUgraph graph, body;
+	CUgraphNode node;
+	CUstream stream;
+	cuuint64_t id;
+	size_t count;
+
+	must(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "stream");
+	must(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL), "begin");
+	bring_work(&gpu, stream);
+	must(cuStreamGetCaptureInfo_v2(stream, &status, &id, &graph, &before, &count), "info");
+	params = node_of(make_handle(graph, gpu.primary), gpu.primary);
+	must(cuGraphAddNode_v2(&node, graph, before, NULL, count, &params), "conditional node");
+	must(cuStreamUpdateCaptureDependencies(
+		     stream, &node, 1, CU_STREAM_SET_CAPTURE_DEPENDENCIES),
+		"update");
+	body = params.conditional.phGraph_out[0];
+	fill_captured(body);
+	fill_any(body);
+	bring_work(&gpu, stream);
+	must(cuStreamEndCapture(stream, &graph), "end");
+	must(cuStreamDestroy_v2(stream), "destroy");
+	say("in_capture %u", sms_of_graph(graph));
+}
+
 static const char *name_of(CUcontext context)
 {
 	return context != NULL ? "named" : "null";
@@ -359,6 +390,8 @@ int main(int argc, char *argv[])
 	load_library();
 	if (strcmp(what, "ways") == 0)
 		ways(argc > 2 ? argv[2] : NULL);
+	else if (strcmp(what, "in_capture") == 0)
+		in_capture();
 	else if (strcmp(what, "walk") == 0)
 		walk(argument(argc, argv, 2, 1));
 	else if (strcmp(what, "given_up") == 0)

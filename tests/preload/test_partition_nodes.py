@@ -125,6 +125,14 @@ class Bodies(Nodes):
         with machine() as one:
             self.assertEqual(self.said(one, "ways"), self.ways("132", *FILLINGS))
 
+    def test_those_of_a_graph_that_is_being_captured_stay_in(self):
+        with machine() as one:
+            self.assertEqual(self.said(one, "in_capture"), {"in_capture": "132"})
+        with machine() as one:
+            self.assertEqual(self.said(one, "in_capture", limits=limits("25%")),
+                             {"in_capture": "32"})
+            self.assertEqual(len(self.sms_used(one)), 32)
+
     def test_bodies_in_bodies_stay_in(self):
         first = random.randrange(1 << 30)
         for seed in range(first, first + (100 if FULL else 4)):
