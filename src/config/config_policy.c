@@ -131,6 +131,15 @@ static uint64_t mix_file(uint64_t print, const char *path)
 	return mix(mix(print, (uint64_t)info.st_ctim.tv_sec), (uint64_t)info.st_ctim.tv_nsec);
 }
 
+uint64_t config_policy_folder_print(const struct config *config)
+{
+	int saved_errno = errno;
+	uint64_t print = mix_file(0, config->policy_dir);
+
+	errno = saved_errno;
+	return print;
+}
+
 uint64_t config_policy_print(const struct config *config)
 {
 	int saved_errno = errno;

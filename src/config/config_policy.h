@@ -21,6 +21,8 @@ void config_policy_read_again(const struct config *before, struct config *ret_co
 /* A number that changes when the folder or one of the files that `config` has of it does. Two
  * system calls for a folder with one file. */
 uint64_t config_policy_print(const struct config *config);
+/* The same of the folder alone: another one after it was replaced, or a name in it. */
+uint64_t config_policy_folder_print(const struct config *config);
 
 /* True where this process cannot have written the policy: its file system is mounted read-only, or
  * the folder and the files belong to the machine's root and nobody else may write to them. In a

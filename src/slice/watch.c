@@ -129,11 +129,15 @@ static void tell_change(unsigned change)
 		set_news(LOG_INFO, "config", "the policy has changed, and acts");
 }
 
-static void follow_policy(void)
+/* False where the folder is not any more what it was: it is being replaced, and what was read may
+ * be a part of the policy, or nothing. */
+static bool follow_policy(uint64_t folder_print)
 {
 	char text[sizeof(watch->news)];
 
 	config_policy_read_again(entry_config(), &watch->policy);
+	if (config_policy_folder_print(&watch->policy) != folder_print)
+		return false;
 	const char *objection = objection_to(&watch->policy);
 	if (watch->has_objected && objection == NULL)
 		forget_objection();
@@ -141,21 +145,22 @@ static void follow_policy(void)
 	if (objection != NULL) {
 		snprintf(text, sizeof(text), "%s; the limits stay as they are", objection);
 		set_news(LOG_WARN, "config", text);
-		return;
+		return true;
 	}
 	tell_change(slice_apply_again(&watch->policy, config_policy_is_trusted(&watch->policy)));
+	return true;
 }
 
 /* A list of other files has another print too, so it is read once more before it counts as dealt
  * with: a file that came while the folder was read is not missed. */
 static void look_at_policy(void)
 {
+	/* In this order: where the folder changes in between the other is not the last. */
+	uint64_t folder_print = config_policy_folder_print(&watch->policy);
 	uint64_t print = config_policy_print(&watch->policy);
 
-	if (print != watch->settled && print == watch->last) {
-		follow_policy();
+	if (print != watch->settled && print == watch->last && follow_policy(folder_print))
 		watch->settled = print;
-	}
 	watch->last = print;
 }
 

@@ -14,6 +14,7 @@
 #include "slice/slice.h"
 #include "slice/watch.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -30,7 +31,10 @@ atomic_bool segment_has_attached;
 
 static struct config config;
 static char folder[] = "/tmp/cuslice-test-XXXXXX";
+static char away[sizeof(folder) + 10];
 static bool somebody_comes_or_goes;
+static unsigned applied, applied_values;
+static void (*on_open)(void); /* what happens while the policy is read; may be NULL */
 static uint64_t (*look)(void *data);
 static atomic_bool is_over;
 
@@ -90,8 +94,9 @@ bool slice_exists_unknown(CUdevice device)
 
 unsigned slice_apply_again(const struct config *policy, bool may_loosen)
 {
-	(void)policy;
 	(void)may_loosen;
+	applied++;
+	applied_values = policy->value_count;
 	return SLICE_CHANGED;
 }
 
@@ -119,6 +124,15 @@ static unsigned count_lines(int fd)
 	for (char *at = text; (at = strchr(at, '\n')) != NULL; at++)
 		count++;
 	return count;
+}
+
+/* In place of the C library's. */
+DIR *opendir(const char *name)
+{
+	if (on_open != NULL)
+		on_open();
+	int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? NULL : fdopendir(fd);
 }
 
 /* Where messages go; *ret_before where they went. */
@@ -159,8 +173,14 @@ static void what_many_threads_tell_is_told_once(void **state)
 	somebody_comes_or_goes = false;
 }
 
-/* Replaces the policy, and looks until that has been dealt with. */
-static void set_policy(const char *text)
+/* Until what has changed has been dealt with. */
+static void look_often(void)
+{
+	for (unsigned i = 0; i < 4; i++)
+		(void)look(NULL);
+}
+
+static void write_policy(const char *text)
 {
 	char path[sizeof(folder) + 20], new_path[sizeof(folder) + 20];
 
@@ -169,8 +189,13 @@ static void set_policy(const char *text)
 	FILE *file = fopen(new_path, "w");
 	assert_true(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
 	assert_int_equal(rename(new_path, path), 0);
-	for (unsigned i = 0; i < 4; i++)
-		(void)look(NULL);
+}
+
+/* Replaces the policy, and looks until that has been dealt with. */
+static void set_policy(const char *text)
+{
+	write_policy(text);
+	look_often();
 }
 
 /* What is told now, of all that was found. */
@@ -219,6 +244,46 @@ static void mistake_is_told_once_and_not_when_it_is_mended(void **state)
 	close(fd);
 }
 
+/* By two renames, as `mv` does it, between which there is none. */
+static void take_folder_away(void)
+{
+	on_open = NULL;
+	assert_int_equal(rename(folder, away), 0);
+}
+
+static void policy_that_goes_while_it_is_read_is_not_taken_for_none(void **state)
+{
+	(void)state;
+	log_set_level(LOG_WARN);
+	set_policy("[slice]\nmemory = 4GiB\n");
+	applied = 0;
+	on_open = take_folder_away;
+	write_policy("[slice]\nmemory = 5GiB\n");
+	for (unsigned i = 0; i < 4 && on_open != NULL; i++)
+		(void)look(NULL);
+	assert_null(on_open);
+	assert_int_equal(applied, 0);
+
+	assert_int_equal(rename(away, folder), 0);
+	look_often();
+	assert_in_range(applied, 1, 2);
+	assert_int_equal(applied_values, 1);
+}
+
+/* One that stays away is none. */
+static void policy_that_stays_away_is_none(void **state)
+{
+	(void)state;
+	set_policy("[slice]\nmemory = 4GiB\n");
+	applied = 0;
+	take_folder_away();
+	look_often();
+	assert_in_range(applied, 1, 2);
+	assert_int_equal(applied_values, 0);
+	assert_int_equal(rename(away, folder), 0);
+	look_often();
+}
+
 static int remove_folder(void **state)
 {
 	char path[sizeof(folder) + 20];
@@ -233,11 +298,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mistake_is_told_once_and_not_when_it_is_mended),
+		cmocka_unit_test(policy_that_goes_while_it_is_read_is_not_taken_for_none),
+		cmocka_unit_test(policy_that_stays_away_is_none),
 		cmocka_unit_test(what_many_threads_tell_is_told_once),
 	};
 
 	if (!watch_init() || mkdtemp(folder) == NULL)
 		return 1;
+	snprintf(away, sizeof(away), "%s.away", folder);
 	config.has_policy = true;
 	config.policy_dir = folder;
 	watch_begin();
