@@ -176,6 +176,7 @@ bool charge_begin(enum ledger_kind kind, uint64_t bytes, struct charge *ret_char
 	*ret_charge = nothing_yet(device, kind);
 	if (!is_current || !slice_exists(device))
 		return true;
+	contexts_find_owner((unsigned)device, &context);
 	contexts_see((unsigned)device, context);
 	ret_charge->context = context;
 	return begin_on(device, bytes, ret_charge);

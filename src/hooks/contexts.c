@@ -3,6 +3,7 @@
  */
 #include "hooks/contexts.h"
 #include "base/wipe.h"
+#include "driver/stream_context.h"
 #include "hooks/reconcile.h"
 #include "hooks/settle.h"
 #include "slice/slice.h"
@@ -176,6 +177,14 @@ static uint64_t find_unknown(unsigned device)
 		expect_at_most(device, bytes);
 	reconcile_soon(device);
 	return bytes;
+}
+
+COLD void contexts_find_owner_unknown(CUcontext *context)
+{
+	CUcontext owner;
+
+	if (stream_get_context(NULL, &owner))
+		*context = owner;
 }
 
 COLD void contexts_see_unknown(unsigned device, CUcontext context)

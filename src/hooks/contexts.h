@@ -53,6 +53,15 @@ static inline void contexts_see(unsigned device, CUcontext context)
 		contexts_see_unknown(device, context);
 }
 
+/* Makes the current context, where it is a green one, the primary one: memory and modules are that
+ * one's. */
+void contexts_find_owner_unknown(CUcontext *context);
+static inline void contexts_find_owner(unsigned device, CUcontext *context)
+{
+	if (unlikely(!contexts_is_last_seen(device, *context)))
+		contexts_find_owner_unknown(context);
+}
+
 /* It has ended: its handle may be another's soon. The ledger gives its bytes back. */
 void contexts_forget(CUcontext context);
 

@@ -32,6 +32,7 @@ static void begin_load(struct load *ret_load)
 	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device) ||
 		driver.cuCtxGetCurrent(&ret_load->context) != CUDA_SUCCESS)
 		return;
+	contexts_find_owner((unsigned)device, &ret_load->context);
 	contexts_see((unsigned)device, ret_load->context);
 	ret_load->is_counted = true;
 	footprint_begin((unsigned)device, 0, &ret_load->footprint);

@@ -25,8 +25,10 @@ static void show_slice(uint64_t *free_bytes, uint64_t *total_bytes)
 
 	if (driver.cuCtxGetDevice(&device) != CUDA_SUCCESS || !slice_exists(device))
 		return;
-	if (driver.cuCtxGetCurrent(&context) == CUDA_SUCCESS)
+	if (driver.cuCtxGetCurrent(&context) == CUDA_SUCCESS) {
+		contexts_find_owner((unsigned)device, &context);
 		contexts_see((unsigned)device, context);
+	}
 	reconcile_if_stale((unsigned)device);
 	uint64_t quota = smaller(ledger_quota((unsigned)device), *total_bytes);
 	settle_what_came_back((unsigned)device);

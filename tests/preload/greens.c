@@ -4,7 +4,7 @@
  * usage: client_greens memory | bills
  *
  * Green contexts of the program's own. The last of them that ends takes the primary context along.
- * `memory` fills 32 MiB there and says what is used before and after; `bills` puts kernels on
+ * `memory` fills 32 MiB in either and says what is used before and after; `bills` puts kernels on
  * streams of both, and then on those of two contexts that are made after them, and says what was
  * billed for the last: `billed NANOSECONDS`.
  */
@@ -53,9 +53,24 @@ static void memory(void)
 	must(cuGreenCtxDestroy(second), "destroy");
 	say("second %llu", used_bytes(0));
 	say("mistake %d", (int)cuGreenCtxDestroy(NULL));
+}
+
+/* What is allocated while a green context is current lives as long as the primary one. */
+static void memory_inside(void)
+{
+	CUdeviceptr filled;
+	CUcontext inside;
+
 	use_primary();
+	CUgreenCtx green = make_green();
+	must(cuCtxFromGreenCtx(&inside, green), "the context of a green one");
+	must(cuCtxSetCurrent(inside), "cuCtxSetCurrent");
 	must(cuMemAlloc_v2(&filled, KEPT), "cuMemAlloc");
-	say("again %llu", used_bytes(0));
+	say("inside %llu", used_bytes(0));
+	must(cuGreenCtxDestroy(green), "destroy");
+	say("outlived %llu", used_bytes(0));
+	must(cuDevicePrimaryCtxRelease_v2(0), "release");
+	say("ended %llu", used_bytes(0));
 }
 
 static void work_on(CUstream stream, CUfunction kernel, unsigned blocks)
@@ -114,9 +129,11 @@ int main(int argc, char *argv[])
 	bool is_memory = argc > 1 && argv[1][0] == 'm';
 
 	must(cuInit(0), "cuInit");
-	if (is_memory)
+	if (is_memory) {
 		memory();
-	else
+		memory_inside();
+	} else {
 		bills();
+	}
 	return 0;
 }

@@ -102,8 +102,9 @@ class Memory(harness.Case):
             done = machine.run(client("greens"), "memory", limits={"MEMORY": str(64 * MIB)})
         seen = fields(self.finished(done))
         held = str((32 + 8) * MIB)
-        self.assertEqual(seen, {"filled": held, "first": held, "second": "0", "again": held,
-                                "mistake": str(INVALID_CONTEXT)})
+        self.assertEqual(seen, {"filled": held, "first": held, "second": "0",
+                                "mistake": str(INVALID_CONTEXT), "inside": held,
+                                "outlived": held, "ended": "0"})
 
     def test_quota_is_exact_to_the_byte(self):
         quota = 10 * MIB
