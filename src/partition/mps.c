@@ -20,6 +20,9 @@
 /* A driver that reads whole numbers alone must not take less for none. */
 #define LEAST_PPM (PPM_WHOLE / 100)
 
+/* Until a list of the environment is made that no thread has exchanged meanwhile. */
+#define PUT_TRIES 1000u
+
 /* 0, or why not. A queue of connections that is full (EAGAIN) is somebody's. */
 static int try_connect(const struct sockaddr_un *address, int type)
 {
@@ -201,28 +204,50 @@ struct mps_plan mps_plan(const struct config *config)
 	return plan;
 }
 
+/* `before` with that entry in place of what it has for the percentage. It is read once, to its
+ * first NULL: unsetenv() in another thread makes it shorter meanwhile. NULL without memory. */
+static char **list_with(char *entry, char *const before[], size_t *ret_size)
+{
+	size_t count = 0, kept = 0;
+
+	while (before != NULL && __atomic_load_n(&before[count], __ATOMIC_ACQUIRE) != NULL)
+		count++;
+	*ret_size = (count + 2) * sizeof(char *);
+	char **after = pages_alloc(*ret_size);
+	for (size_t i = 0; after != NULL && i < count; i++) {
+		char *at = __atomic_load_n(&before[i], __ATOMIC_ACQUIRE);
+		if (at == NULL)
+			break;
+		if (strncmp(at, MPS_PERCENTAGE "=", strlen(MPS_PERCENTAGE "=")) != 0)
+			after[kept++] = at;
+	}
+	if (after != NULL)
+		after[kept] = entry;
+	return after;
+}
+
 /* Not by setenv(): that may move what another thread reads at this moment by getenv(), which takes
- * no lock. Here the old list stays as it is, and the new one is never given back. Threads that
- * write the environment meanwhile are at odds with the driver too, which reads it in cuInit. */
+ * no lock. Here the old list stays as it is, and the new one is never given back. Of threads that
+ * write the environment meanwhile, which are at odds with the driver too, for it reads it in
+ * cuInit, one that has made another list is not undone. */
 static bool put(const char *percentage)
 {
 	extern char **environ;
 	static char entry[sizeof(MPS_PERCENTAGE "=") + 16];
-	size_t count = 0, kept = 0;
+	size_t size;
 
-	while (environ != NULL && environ[count] != NULL)
-		count++;
-	char **after = pages_alloc((count + 2) * sizeof(*after));
-	if (after == NULL)
-		return false;
-	for (size_t i = 0; i < count; i++) {
-		if (strncmp(environ[i], MPS_PERCENTAGE "=", strlen(MPS_PERCENTAGE "=")) != 0)
-			after[kept++] = environ[i];
-	}
 	snprintf(entry, sizeof(entry), MPS_PERCENTAGE "=%s", percentage);
-	after[kept] = entry;
-	__atomic_store_n(&environ, after, __ATOMIC_RELEASE);
-	return true;
+	for (unsigned i = 0; i < PUT_TRIES; i++) {
+		char **before = __atomic_load_n(&environ, __ATOMIC_ACQUIRE);
+		char **after = list_with(entry, before, &size);
+		if (after == NULL)
+			return false;
+		if (__atomic_compare_exchange_n(
+			    &environ, &before, after, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return true;
+		pages_free(after, size);
+	}
+	return false;
 }
 
 static struct mps_plan begun = {.ppm = PPM_WHOLE};
@@ -232,7 +257,7 @@ void mps_begin(const struct config *config)
 	struct mps_plan plan = mps_plan(config);
 
 	if (plan.is_change && !put(plan.percentage))
-		refuse(&plan, "the environment has no room");
+		refuse(&plan, "the percentage cannot be put into the environment");
 	if (plan.ppm != PPM_WHOLE)
 		log_at(LOG_INFO, "mps", "%s: %s=%s%s", plan.reason, MPS_PERCENTAGE, plan.percentage,
 			plan.is_change ? "" : ", as it was");

@@ -391,6 +391,57 @@ static void environment_is_read_meanwhile(void **state)
 	close(fd);
 }
 
+/* Two lists of a program's own, which another thread makes the environment by turns. */
+#define MANY 500u
+static char *many[MANY + 1], *few[3];
+extern char **environ;
+
+static atomic_uint changes;
+
+static void *change_environment(void *argument)
+{
+	(void)argument;
+	for (unsigned i = 0; !atomic_load(&is_over); i++) {
+		__atomic_store_n(&environ, i % 2 == 0 ? many : few, __ATOMIC_RELEASE);
+		assert_null(getenv("CUSLICE_TEST_ABSENT")); /* takes as long as to copy it */
+		atomic_fetch_add(&changes, 1);
+	}
+	return NULL;
+}
+
+/* Neither may be read as far as the other goes. */
+static void environment_is_changed_meanwhile(void **state)
+{
+	char *const settings[] = {(char[]){"CUSLICE_COMPUTE=30%"}, NULL};
+	static struct config config;
+	static char directory[64];
+	char **before = environ;
+	pthread_t writer;
+
+	(void)state;
+	int fd = bind_control(SOCK_SEQPACKET);
+	assert_int_equal(listen(fd, 5), 0);
+	config_read_from(settings, NULL, false, &config);
+	snprintf(directory, sizeof(directory), "CUDA_MPS_PIPE_DIRECTORY=%s", folder);
+	few[0] = many[0] = directory;
+	few[1] = (char[]){"CUSLICE_TEST_KEPT=kept"};
+	for (unsigned i = 1; i < MANY; i++)
+		many[i] = few[1];
+	atomic_store(&is_over, false);
+	assert_int_equal(pthread_create(&writer, NULL, change_environment, NULL), 0);
+	for (unsigned i = 0; i < 12000 || atomic_load(&changes) < 12000; i++)
+		mps_begin(&config);
+	atomic_store(&is_over, true);
+	pthread_join(writer, NULL);
+	environ = few;
+	mps_begin(&config);
+	assert_string_equal(getenv(MPS_PERCENTAGE), "30");
+	assert_string_equal(getenv("CUSLICE_TEST_KEPT"), "kept");
+	assert_ptr_not_equal(environ, few);
+	environ = before;
+	close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, remove_control)
 
 int main(void)
@@ -406,6 +457,7 @@ int main(void)
 		TEST(variables_that_limit_are_known),
 		TEST(without_a_daemon_nothing_changes),
 		TEST(environment_is_read_meanwhile),
+		TEST(environment_is_changed_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
