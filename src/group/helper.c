@@ -97,19 +97,27 @@ static uint64_t look_at_all(void)
 	return next_ns > SHORTEST_NS ? next_ns : SHORTEST_NS;
 }
 
-/* Messages go there, and must not meet a segment that got this number: to this nothing can be
- * written. ThreadSanitizer knows of one table only, and would take our next number for a race with
- * the program's file of that number. */
-static void occupy_stderr(void)
-{
-#ifndef __SANITIZE_THREAD__
-	int fd = epoll_create1(EPOLL_CLOEXEC);
-
-	if (fd < 0 || fd == STDERR_FILENO)
-		return;
-	dup3(fd, STDERR_FILENO, O_CLOEXEC);
-	close(fd);
+/* ThreadSanitizer knows of one table only, and would take our use of a number for a race with the
+ * program's file of that number: ours begin beyond, and it does not see how. */
+#ifdef __SANITIZE_THREAD__
+#define OCCUPIED 0, 255
+#else
+#define OCCUPIED STDERR_FILENO, STDERR_FILENO
 #endif
+
+/* Messages go to standard error, and must not meet a segment that got this number: to what is there
+ * then nothing can be written. */
+static void occupy(int first, int last)
+{
+	int fd = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+	bool is_kept = first <= fd && fd <= last;
+
+	for (int number = first; fd >= 0 && number <= last; number++) {
+		if (number != fd)
+			syscall(SYS_dup3, fd, number, O_CLOEXEC);
+	}
+	if (fd >= 0 && !is_kept)
+		syscall(SYS_close, fd);
 }
 
 /* Where there is no own table each descriptor is there for a moment, with CLOEXEC; a child that is
@@ -122,7 +130,7 @@ static void *run(void *unused)
 	prctl(PR_SET_NAME, "cuslice");
 	helper->has_own_table = syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE) == 0;
 	if (helper->has_own_table)
-		occupy_stderr();
+		occupy(OCCUPIED);
 	for (;;) {
 		/* acquire: pairs with the wake in ask() */
 		uint32_t asked = atomic_load_explicit(&helper->asked, memory_order_acquire);
