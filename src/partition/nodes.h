@@ -30,8 +30,8 @@ struct nodes {
 	_Atomic unsigned calls;    /* about the whole context, that are in the driver */
 	uint64_t last_call_ns;     /* when the last of them began */
 	_Atomic bool get_out; /* what the program puts into graphs does not stay in the partition */
-	_Atomic bool
-		no_bodies; /* nor may conditional nodes name it: all nodes are left as they are */
+	/* Nor may conditional nodes name it: all nodes are left as they are. */
+	_Atomic bool no_bodies;
 };
 
 /* Where a kernel node is to be added. */

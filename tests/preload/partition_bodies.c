@@ -20,27 +20,6 @@ static CUkernel kernel; /* census, of no context */
 static uint32_t cycles = 1;
 static void *values[] = {&gpu.seen, &cycles};
 
-static void load_library(void)
-{
-	static const char image[] = ".version 7.0\n"
-				    ".target sm_75\n"
-				    ".address_size 64\n"
-				    ".visible .entry cuslice_census(.param .u64 a, .param .u32 b)\n"
-				    "{ ret; }\n";
-	CUlibrary library;
-
-	must(cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0), "library");
-	must(cuLibraryGetKernel(&kernel, library, "cuslice_census"), "kernel");
-}
-
-static CUgraph make_graph(void)
-{
-	CUgraph graph;
-
-	must(cuGraphCreate(&graph, 0), "graph");
-	return graph;
-}
-
 /* Ends the graph. */
 static unsigned sms_of_graph(CUgraph graph)
 {
@@ -387,7 +366,7 @@ int main(int argc, char *argv[])
 	const char *what = argc > 1 ? argv[1] : "";
 
 	gpu = begin();
-	load_library();
+	kernel = load_census_kernel();
 	if (strcmp(what, "ways") == 0)
 		ways(argc > 2 ? argv[2] : NULL);
 	else if (strcmp(what, "in_capture") == 0)

@@ -116,3 +116,26 @@ void keep_busy(const struct gpu *gpu, CUstream stream, unsigned long millisecond
 	must(cuStreamSynchronize(stream), "synchronize");
 	say("ns %llu", (unsigned long long)(now_ns() - begun_ns));
 }
+
+CUkernel load_census_kernel(void)
+{
+	static const char ptx[] = ".version 7.0\n"
+				  ".target sm_75\n"
+				  ".address_size 64\n"
+				  ".visible .entry cuslice_census(.param .u64 a, .param .u32 b)\n"
+				  "{ ret; }\n";
+	CUlibrary library;
+	CUkernel kernel;
+
+	must(cuLibraryLoadData(&library, ptx, NULL, NULL, 0, NULL, NULL, 0), "library");
+	must(cuLibraryGetKernel(&kernel, library, "cuslice_census"), "kernel");
+	return kernel;
+}
+
+CUgraph make_graph(void)
+{
+	CUgraph graph;
+
+	must(cuGraphCreate(&graph, 0), "graph");
+	return graph;
+}

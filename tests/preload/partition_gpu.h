@@ -31,6 +31,11 @@ CUDA_KERNEL_NODE_PARAMS_v2 census_node(const struct gpu *gpu, void *values[2]);
 CUDA_KERNEL_NODE_PARAMS_v1 older_node(CUDA_KERNEL_NODE_PARAMS_v2 params);
 CUgraphNodeParams any_node(CUDA_KERNEL_NODE_PARAMS_v2 params);
 
+/* The census as a kernel of no context. */
+CUkernel load_census_kernel(void);
+
+CUgraph make_graph(void);
+
 /* A kernel that notes the SMs on which it runs. */
 void bring_work(const struct gpu *gpu, CUstream stream);
 

@@ -22,19 +22,6 @@
 static struct gpu gpu;
 static CUkernel kernel; /* census, of no context */
 
-static void load_library(void)
-{
-	static const char image[] = ".version 7.0\n"
-				    ".target sm_75\n"
-				    ".address_size 64\n"
-				    ".visible .entry cuslice_census(.param .u64 a, .param .u32 b)\n"
-				    "{ ret; }\n";
-	CUlibrary library;
-
-	must(cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0), "library");
-	must(cuLibraryGetKernel(&kernel, library, "cuslice_census"), "kernel");
-}
-
 static uint32_t cycles = 1;
 static void *values[] = {&gpu.seen, &cycles};
 
@@ -51,14 +38,6 @@ static CUDA_KERNEL_NODE_PARAMS_v2 of_kernel(CUcontext context)
 	params.kern = kernel;
 	params.ctx = context;
 	return params;
-}
-
-static CUgraph make_graph(void)
-{
-	CUgraph graph;
-
-	must(cuGraphCreate(&graph, 0), "graph");
-	return graph;
 }
 
 static CUgraphExec instantiate(CUgraph graph)
@@ -512,7 +491,7 @@ int main(int argc, char *argv[])
 	const char *what = argc > 1 ? argv[1] : "";
 
 	gpu = begin();
-	load_library();
+	kernel = load_census_kernel();
 	if (strcmp(what, "ways") == 0)
 		ways();
 	else if (strcmp(what, "bytes") == 0)

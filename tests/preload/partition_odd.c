@@ -27,14 +27,6 @@ static CUDA_KERNEL_NODE_PARAMS_v2 of_function(void)
 	return census_node(&gpu, values);
 }
 
-static CUgraph make_graph(void)
-{
-	CUgraph graph;
-
-	must(cuGraphCreate(&graph, 0), "graph");
-	return graph;
-}
-
 /* Says the answer, and the SMs of the graph that came of it, which ends. */
 static void say_answer(const char *way, CUresult result, CUgraph graph)
 {
